@@ -1,1 +1,2 @@
-//! Placeholder.
+//! The Respite homeserver.
+pub mod store;
