@@ -58,7 +58,10 @@ fn main() -> Result<()> {
     if let Some(data) = &arguments.be_server {
         return target::be_server(data);
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(arguments))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(run(arguments))
 }
 
 async fn run(arguments: Arguments) -> Result<()> {

@@ -10,7 +10,10 @@ use anyhow::{Context, Result};
 use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 
-use crate::{people::{People, Person}, target::Target};
+use crate::{
+    people::{People, Person},
+    target::Target,
+};
 
 /// How long and how hard.
 pub(crate) struct Plan {
@@ -26,11 +29,15 @@ pub(crate) struct Latencies {
 
 impl Latencies {
     fn new() -> Result<Self> {
-        Ok(Self { histogram: Histogram::new(3)?, took: Duration::ZERO })
+        Ok(Self {
+            histogram: Histogram::new(3)?,
+            took: Duration::ZERO,
+        })
     }
 
     fn record(&mut self, latency: Duration) {
-        self.histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        self.histogram
+            .saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -97,9 +104,16 @@ pub(crate) async fn receipt(people: &People, plan: &Plan) -> Result<Latencies> {
     let sent: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let latencies = Arc::new(Mutex::new(Latencies::new()?));
     let end = Instant::now() + plan.duration;
-    let (senders, receivers): (Vec<_>, Vec<_>) =
-        people.all.chunks_exact(2).filter_map(|pair| Some((pair.first()?, pair.get(1)?))).unzip();
-    let receiving = join_all(receivers.into_iter().map(|person| receive(person, end, &sent, &latencies)));
+    let (senders, receivers): (Vec<_>, Vec<_>) = people
+        .all
+        .chunks_exact(2)
+        .filter_map(|pair| Some((pair.first()?, pair.get(1)?)))
+        .unzip();
+    let receiving = join_all(
+        receivers
+            .into_iter()
+            .map(|person| receive(person, end, &sent, &latencies)),
+    );
     let sending = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let gap = Duration::from_secs(1) / plan.rate.max(1);
@@ -110,10 +124,17 @@ pub(crate) async fn receipt(people: &People, plan: &Plan) -> Result<Latencies> {
             next.tick().await;
             let person: &Person = turn.next().context("nobody to send")?;
             let content = person.ciphertext();
-            let key = content["ciphertext"].as_str().unwrap_or_default().to_owned();
-            sent.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Instant::now());
+            let key = content["ciphertext"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            sent.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(key, Instant::now());
             under_way.push(person.send(content));
-            while let Some(Some(done)) = futures_util::FutureExt::now_or_never(futures_util::StreamExt::next(&mut under_way)) {
+            while let Some(Some(done)) =
+                futures_util::FutureExt::now_or_never(futures_util::StreamExt::next(&mut under_way))
+            {
                 done?;
             }
         }
@@ -126,12 +147,20 @@ pub(crate) async fn receipt(people: &People, plan: &Plan) -> Result<Latencies> {
     let (received, sending) = tokio::join!(receiving, sending);
     sending?;
     received.into_iter().collect::<Result<Vec<()>>>()?;
-    let mut latencies = Arc::into_inner(latencies).context("still in use")?.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut latencies = Arc::into_inner(latencies)
+        .context("still in use")?
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     latencies.took = begin.elapsed();
     Ok(latencies)
 }
 
-async fn receive(person: &Person, end: Instant, sent: &Mutex<HashMap<String, Instant>>, latencies: &Mutex<Latencies>) -> Result<()> {
+async fn receive(
+    person: &Person,
+    end: Instant,
+    sent: &Mutex<HashMap<String, Instant>>,
+    latencies: &Mutex<Latencies>,
+) -> Result<()> {
     let (mut since, _) = person.sync(None, 0).await?;
     while let Some(left) = end.checked_duration_since(Instant::now()) {
         let wait = u64::try_from(left.as_millis()).unwrap_or(0).min(2000);
@@ -139,9 +168,15 @@ async fn receive(person: &Person, end: Instant, sent: &Mutex<HashMap<String, Ins
         let now = Instant::now();
         since = next;
         for ciphertext in ciphertexts {
-            let start = sent.lock().unwrap_or_else(PoisonError::into_inner).remove(&ciphertext);
+            let start = sent
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&ciphertext);
             if let Some(start) = start {
-                latencies.lock().unwrap_or_else(PoisonError::into_inner).record(now - start);
+                latencies
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .record(now - start);
             }
         }
     }
@@ -153,7 +188,9 @@ pub(crate) async fn incremental_sync(people: &People) -> Result<Latencies> {
     const SYNCS: usize = 300;
     let mut latencies = Latencies::new()?;
     let begin = Instant::now();
-    let [sender, receiver, ..] = people.all.as_slice() else { return Ok(latencies) };
+    let [sender, receiver, ..] = people.all.as_slice() else {
+        return Ok(latencies);
+    };
     let (mut since, _) = receiver.sync(None, 0).await?;
     for _ in 0..SYNCS {
         sender.send(sender.ciphertext()).await?;
@@ -166,7 +203,11 @@ pub(crate) async fn incremental_sync(people: &People) -> Result<Latencies> {
 }
 
 /// Holds `count` long polls open and looks at the server's memory.
-pub(crate) async fn idle_polls(target: &Target, people: &People, count: usize) -> Result<IdlePolls> {
+pub(crate) async fn idle_polls(
+    target: &Target,
+    people: &People,
+    count: usize,
+) -> Result<IdlePolls> {
     const WAIT: Duration = Duration::from_secs(25);
     let mut tokens = Vec::new();
     for person in &people.all {
@@ -174,7 +215,11 @@ pub(crate) async fn idle_polls(target: &Target, people: &People, count: usize) -
     }
     let before_kib = target.resident_kib();
     let polls = join_all(people.all.iter().zip(&tokens).cycle().take(count).map(
-        async |(person, since)| person.sync(Some(since), u64::try_from(WAIT.as_millis()).unwrap_or(0)).await,
+        async |(person, since)| {
+            person
+                .sync(Some(since), u64::try_from(WAIT.as_millis()).unwrap_or(0))
+                .await
+        },
     ));
     let look = async {
         tokio::time::sleep(WAIT / 2).await;
@@ -182,5 +227,9 @@ pub(crate) async fn idle_polls(target: &Target, people: &People, count: usize) -
     };
     let (answers, with_kib) = tokio::join!(polls, look);
     answers.into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(IdlePolls { polls: count, before_kib, with_kib })
+    Ok(IdlePolls {
+        polls: count,
+        before_kib,
+        with_kib,
+    })
 }

@@ -31,7 +31,11 @@ pub(crate) struct Person {
 
 impl People {
     /// Registers `count` accounts (rounded up to pairs) and opens an encrypted room for each pair.
-    pub(crate) async fn register(target: &Target, count: usize, token: Option<&str>) -> Result<Self> {
+    pub(crate) async fn register(
+        target: &Target,
+        count: usize,
+        token: Option<&str>,
+    ) -> Result<Self> {
         let run: u64 = rand::random();
         let count = count.max(2).next_multiple_of(2);
         let mut all = Vec::new();
@@ -42,7 +46,9 @@ impl People {
         for pair in all.chunks_exact_mut(2) {
             if let [first, second] = pair {
                 let room = first.open_room(&second.user).await?;
-                second.request(Method::POST, &format!("v3/join/{room}"), Some(json!({}))).await?;
+                second
+                    .request(Method::POST, &format!("v3/join/{room}"), Some(json!({})))
+                    .await?;
                 first.room.clone_from(&room);
                 second.room = room;
             }
@@ -62,7 +68,10 @@ impl People {
 
 impl Person {
     async fn register(url: &str, name: &str, token: Option<&str>) -> Result<Self> {
-        let http = Client::builder().http1_only().pool_max_idle_per_host(4).build()?;
+        let http = Client::builder()
+            .http1_only()
+            .pool_max_idle_per_host(4)
+            .build()?;
         let endpoint = format!("{url}/_matrix/client/v3/register");
         let mut body = json!({ "username": name, "password": format!("{name}-correct-horse") });
         let mut answer: Value = Value::Null;
@@ -74,7 +83,8 @@ impl Person {
                 break;
             }
             let done = answer["completed"].as_array().map_or(0, Vec::len);
-            let stage = pick_stage(&answer, token.is_some(), done).context("no way to register that this tool knows")?;
+            let stage = pick_stage(&answer, token.is_some(), done)
+                .context("no way to register that this tool knows")?;
             body["auth"] = json!({ "type": stage, "session": answer["session"], "token": token });
         }
         let text = |field: &str| answer[field].as_str().map(str::to_owned);
@@ -98,14 +108,26 @@ impl Person {
             "invite": [other],
             "initial_state": [{ "type": "m.room.encryption", "state_key": "", "content": { "algorithm": "m.megolm.v1.aes-sha2" } }],
         });
-        let answer = self.request(Method::POST, "v3/createRoom", Some(body)).await?;
-        answer["room_id"].as_str().map(str::to_owned).context("a room without an id")
+        let answer = self
+            .request(Method::POST, "v3/createRoom", Some(body))
+            .await?;
+        answer["room_id"]
+            .as_str()
+            .map(str::to_owned)
+            .context("a room without an id")
     }
 
     /// A new ciphertext, as a client would make it; no two are the same.
     pub(crate) fn ciphertext(&self) -> Value {
-        let mut session = self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let text = format!("{{\"type\":\"m.room.message\",\"room_id\":\"{}\",\"content\":{{\"msgtype\":\"m.text\",\"body\":\"{}\"}}}}", self.room, "a quiet night so far ".repeat(5));
+        let mut session = self
+            .session
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let text = format!(
+            "{{\"type\":\"m.room.message\",\"room_id\":\"{}\",\"content\":{{\"msgtype\":\"m.text\",\"body\":\"{}\"}}}}",
+            self.room,
+            "a quiet night so far ".repeat(5)
+        );
         let ciphertext = session.encrypt(&text).to_base64();
         json!({ "algorithm": "m.megolm.v1.aes-sha2", "ciphertext": ciphertext, "session_id": session.session_id() })
     }
@@ -113,19 +135,31 @@ impl Person {
     /// Sends one message; returns when the server has acknowledged it.
     pub(crate) async fn send(&self, content: Value) -> Result<()> {
         let transaction = self.transactions.fetch_add(1, Ordering::Relaxed);
-        let path = format!("v3/rooms/{}/send/m.room.encrypted/load{transaction}", self.room);
-        self.request(Method::PUT, &path, Some(content)).await.map(drop)
+        let path = format!(
+            "v3/rooms/{}/send/m.room.encrypted/load{transaction}",
+            self.room
+        );
+        self.request(Method::PUT, &path, Some(content))
+            .await
+            .map(drop)
     }
 
     /// One sync; returns its token and the ciphertexts that it brought.
-    pub(crate) async fn sync(&self, since: Option<&str>, timeout_ms: u64) -> Result<(String, Vec<String>)> {
+    pub(crate) async fn sync(
+        &self,
+        since: Option<&str>,
+        timeout_ms: u64,
+    ) -> Result<(String, Vec<String>)> {
         let mut path = format!("v3/sync?timeout={timeout_ms}");
         if let Some(since) = since {
             path.push_str("&since=");
             path.push_str(since);
         }
         let answer = self.request(Method::GET, &path, None).await?;
-        let token = answer["next_batch"].as_str().context("a sync without a token")?.to_owned();
+        let token = answer["next_batch"]
+            .as_str()
+            .context("a sync without a token")?
+            .to_owned();
         let events = answer["rooms"]["join"][&self.room]["timeline"]["events"].as_array();
         let ciphertexts = events
             .into_iter()
@@ -159,6 +193,9 @@ fn pick_stage(answer: &Value, has_token: bool, done: usize) -> Option<String> {
         _ => false,
     };
     let flows = answer["flows"].as_array()?;
-    let stages = flows.iter().filter_map(|flow| flow["stages"].as_array()).find(|stages| stages.iter().all(known))?;
+    let stages = flows
+        .iter()
+        .filter_map(|flow| flow["stages"].as_array())
+        .find(|stages| stages.iter().all(known))?;
     stages.get(done)?.as_str().map(str::to_owned)
 }

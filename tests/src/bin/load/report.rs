@@ -4,7 +4,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{measure::{IdlePolls, Latencies}, target::Target};
+use crate::{
+    measure::{IdlePolls, Latencies},
+    target::Target,
+};
 
 /// The measurements so far.
 pub(crate) struct Report {
@@ -23,15 +26,31 @@ struct Level {
 
 impl Report {
     pub(crate) fn new(target: &Target) -> Self {
-        Self { server: target.url.clone(), idle_kib: None, levels: Vec::new(), polls: None }
+        Self {
+            server: target.url.clone(),
+            idle_kib: None,
+            levels: Vec::new(),
+            polls: None,
+        }
     }
 
     pub(crate) fn idle_server(&mut self, kib: Option<u64>) {
         self.idle_kib = kib;
     }
 
-    pub(crate) fn level(&mut self, events: u64, sends: Latencies, receipt: Latencies, sync: Latencies) {
-        self.levels.push(Level { events, sends, receipt, sync });
+    pub(crate) fn level(
+        &mut self,
+        events: u64,
+        sends: Latencies,
+        receipt: Latencies,
+        sync: Latencies,
+    ) {
+        self.levels.push(Level {
+            events,
+            sends,
+            receipt,
+            sync,
+        });
     }
 
     pub(crate) fn idle_polls(&mut self, polls: IdlePolls) {
@@ -51,7 +70,10 @@ impl Report {
         if let Some(kib) = self.idle_kib {
             println!("resident, idle              {:.1} MiB", kib as f64 / 1024.0);
         }
-        println!("{:<28}{:>10}{:>10}{:>10}{:>10}{:>10}", "milliseconds", "per s", "p50", "p90", "p99", "max");
+        println!(
+            "{:<28}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            "milliseconds", "per s", "p50", "p90", "p99", "max"
+        );
         for level in &self.levels {
             println!("at {} stored events", level.events);
             row("  durable send", &level.sends);
@@ -61,9 +83,18 @@ impl Report {
         if let (Some(first), Some(last)) = (self.levels.first(), self.levels.last())
             && self.levels.len() > 1
         {
-            println!("from {} to {} events (ratio of medians)", first.events, last.events);
-            println!("  durable send              {:>10.2}", last.sends.millis(50.0) / first.sends.millis(50.0));
-            println!("  incremental sync          {:>10.2}", last.sync.millis(50.0) / first.sync.millis(50.0));
+            println!(
+                "from {} to {} events (ratio of medians)",
+                first.events, last.events
+            );
+            println!(
+                "  durable send              {:>10.2}",
+                last.sends.millis(50.0) / first.sends.millis(50.0)
+            );
+            println!(
+                "  incremental sync          {:>10.2}",
+                last.sync.millis(50.0) / first.sync.millis(50.0)
+            );
         }
         if let Some(polls) = &self.polls
             && let Some(kib) = polls.kib_each()
@@ -101,6 +132,10 @@ impl IdlePolls {
 fn row(name: &str, latencies: &Latencies) {
     println!(
         "{name:<28}{:>10.0}{:>10.2}{:>10.2}{:>10.2}{:>10.2}",
-        latencies.per_second(), latencies.millis(50.0), latencies.millis(90.0), latencies.millis(99.0), latencies.millis(100.0),
+        latencies.per_second(),
+        latencies.millis(50.0),
+        latencies.millis(90.0),
+        latencies.millis(99.0),
+        latencies.millis(100.0),
     );
 }

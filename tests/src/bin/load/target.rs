@@ -14,7 +14,11 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn given(url: &str, pid: Option<u32>) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned(), pid, own: None }
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            pid,
+            own: None,
+        }
     }
 
     /// Starts a Respite server in a process of its own, so that its memory can be told from ours.
@@ -33,7 +37,11 @@ impl Target {
                 && !address.is_empty()
             {
                 let pid = child.id();
-                return Ok(Self { url: format!("http://{address}"), pid, own: Some((child, directory)) });
+                return Ok(Self {
+                    url: format!("http://{address}"),
+                    pid,
+                    own: Some((child, directory)),
+                });
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -66,6 +74,7 @@ pub(crate) fn be_server(data: &Path) -> Result<()> {
         let address = listener.local_addr()?.to_string();
         tokio::fs::write(data.join("address.new"), address).await?;
         tokio::fs::rename(data.join("address.new"), data.join("address")).await?;
-        respite_server::serve::serve(config, listener, respite_server::serve::Options::default()).await
+        respite_server::serve::serve(config, listener, respite_server::serve::Options::default())
+            .await
     })
 }
