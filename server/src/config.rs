@@ -106,7 +106,11 @@ pub struct Passwords {
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { memory_kib: 19_456, passes: 2, at_once: 2 }
+        Self {
+            memory_kib: 19_456,
+            passes: 2,
+            at_once: 2,
+        }
     }
 }
 
@@ -120,7 +124,9 @@ pub struct Tokens {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { access_lifetime_seconds: 60 * 60 }
+        Self {
+            access_lifetime_seconds: 60 * 60,
+        }
     }
 }
 
@@ -134,7 +140,9 @@ pub struct Rooms {
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { default_version: RoomVersionId::V11 }
+        Self {
+            default_version: RoomVersionId::V11,
+        }
     }
 }
 
@@ -148,7 +156,9 @@ pub struct Media {
 
 impl Default for Media {
     fn default() -> Self {
-        Self { max_upload: 100 * 1024 * 1024 }
+        Self {
+            max_upload: 100 * 1024 * 1024,
+        }
     }
 }
 
@@ -166,6 +176,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { failed_logins: 10, registrations: 300, lookups: 300 }
+        Self {
+            failed_logins: 10,
+            registrations: 300,
+            lookups: 300,
+        }
     }
 }
