@@ -20,7 +20,7 @@
 /// X² may not be above the limit, by least number of bytes.
 const UPPER: [(u64, f64); 3] = [(2_048, 500.0), (256, 600.0), (48, 960.0)];
 /// X² may not be below the limit: too even to be random.
-const LOWER: (u64, f64) = (16_384, 120.0);
+const LOWER: (u64, f64) = (16_384, 100.0);
 
 const ALL_SIMPLE_FROM: u64 = 12;
 const ALL_ALPHANUMERIC_FROM: u64 = 17;
