@@ -26,6 +26,10 @@ pub struct Config {
     pub gate: Gate,
     /// Who may make an account.
     pub registration: Registration,
+    /// How passwords are kept.
+    pub passwords: Passwords,
+    /// How long one stays logged in.
+    pub tokens: Tokens,
     /// Rooms.
     pub rooms: Rooms,
     /// Uploads.
@@ -110,6 +114,44 @@ pub enum RegistrationMode {
     Closed,
 }
 
+/// How passwords are kept: as argon2id hashes, with these costs. They hold for new hashes; old ones keep theirs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Passwords {
+    /// Memory for one hashing, in KiB: at least 19456 on a server that people use. Tests take less.
+    pub memory_kib: u32,
+    /// Passes over that memory.
+    pub passes: u32,
+    /// Hashings at the same time; others wait for their turn.
+    pub at_once: u32,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self {
+            memory_kib: 19_456,
+            passes: 2,
+            at_once: 2,
+        }
+    }
+}
+
+/// How long one stays logged in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {
+    /// Seconds after which the access token of a client that can refresh it ends. Others stay logged in until logout.
+    pub access_lifetime_seconds: u64,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            access_lifetime_seconds: 60 * 60,
+        }
+    }
+}
+
 /// Rooms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -150,6 +192,8 @@ pub struct Limits {
     pub failed_logins: u32,
     /// Registration attempts for the whole server, each minute.
     pub registrations: u32,
+    /// Codes and user names that may be looked up without logging in, for the whole server, each minute.
+    pub lookups: u32,
 }
 
 impl Default for Limits {
@@ -157,6 +201,7 @@ impl Default for Limits {
         Self {
             failed_logins: 10,
             registrations: 300,
+            lookups: 300,
         }
     }
 }
