@@ -98,7 +98,9 @@ pub struct Rooms {
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { default_version: RoomVersionId::V11 }
+        Self {
+            default_version: RoomVersionId::V11,
+        }
     }
 }
 
@@ -112,7 +114,9 @@ pub struct Media {
 
 impl Default for Media {
     fn default() -> Self {
-        Self { max_upload: 100 * 1024 * 1024 }
+        Self {
+            max_upload: 100 * 1024 * 1024,
+        }
     }
 }
 
@@ -128,6 +132,9 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { failed_logins: 10, registrations: 300 }
+        Self {
+            failed_logins: 10,
+            registrations: 300,
+        }
     }
 }

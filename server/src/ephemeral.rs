@@ -1,8 +1,10 @@
 //! Placeholder.
-use axum::Router;
 use crate::state::App;
+use axum::Router;
 /// Typing notices.
 #[derive(Default)]
 pub struct Ephemeral {}
 /// The endpoints.
-pub fn router() -> Router<App> { Router::new() }
+pub fn router() -> Router<App> {
+    Router::new()
+}

@@ -19,6 +19,8 @@ pub fn guards(config: &Config, is_therapy_room: bool) -> bool {
 /// 400 `M_BAD_JSON`.
 pub fn canonical(json: &str) -> Result<CanonicalJsonObject> {
     serde_json::from_str(json).map_err(|_| {
-        Error::bad_json("The content must be a JSON object without fractions and without numbers beyond 2^53.")
+        Error::bad_json(
+            "The content must be a JSON object without fractions and without numbers beyond 2^53.",
+        )
     })
 }

@@ -42,5 +42,6 @@ pub fn deliver_event(
     room: &RoomId,
     position: Slot,
 ) -> Result<(), StoreError> {
-    tx.append_numbered(&INBOX, user, Entry::Event(room.to_owned()), position).map(drop)
+    tx.append_numbered(&INBOX, user, Entry::Event(room.to_owned()), position)
+        .map(drop)
 }
