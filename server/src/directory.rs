@@ -1,0 +1,8 @@
+//! Placeholder: directory.
+use crate::state::App;
+use axum::Router;
+
+/// The endpoints.
+pub fn router() -> Router<App> {
+    Router::new()
+}

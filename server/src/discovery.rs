@@ -1,0 +1,8 @@
+//! Placeholder: discovery.
+use crate::state::App;
+use axum::Router;
+
+/// The endpoints.
+pub fn router() -> Router<App> {
+    Router::new()
+}

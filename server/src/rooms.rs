@@ -1,0 +1,9 @@
+//! Placeholder: rooms.
+pub mod cache;
+use crate::state::App;
+use axum::Router;
+
+/// The endpoints.
+pub fn router() -> Router<App> {
+    Router::new()
+}

@@ -1,0 +1,8 @@
+//! Placeholder: scheduler.
+use crate::state::App;
+use axum::Router;
+
+/// The endpoints.
+pub fn router() -> Router<App> {
+    Router::new()
+}
