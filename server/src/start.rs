@@ -211,7 +211,7 @@ fn assemble(
     let signing_key = Ed25519KeyPair::from_der(&identity.key, identity.key_version.clone())
         .map_err(|_| anyhow::anyhow!("the store is damaged: the server's signing key is no key"))?;
     Ok(App::new(Parts {
-        blobs: Blobs {},
+        blobs: Blobs::open(&config.server.data.join(BLOBS))?,
         config,
         store,
         clock: options.clock,
