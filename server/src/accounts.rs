@@ -48,7 +48,10 @@ pub fn router() -> Router<App> {
 /// # Errors
 /// The store's.
 pub async fn active(store: &Store, user: &UserId) -> Result<Option<Account>, StoreError> {
-    Ok(store.get(&ACCOUNTS, user).await?.filter(|account| account.deactivated.is_none()))
+    Ok(store
+        .get(&ACCOUNTS, user)
+        .await?
+        .filter(|account| account.deactivated.is_none()))
 }
 
 /// Accounts in the order of their ids, from after `after` on.
@@ -61,7 +64,11 @@ pub async fn list(
     limit: usize,
 ) -> Result<Vec<(OwnedUserId, Account)>, StoreError> {
     match after {
-        Some(after) => store.scan_after(&ACCOUNTS, (), after, Page::first(limit)).await,
+        Some(after) => {
+            store
+                .scan_after(&ACCOUNTS, (), after, Page::first(limit))
+                .await
+        }
         None => store.scan(&ACCOUNTS, (), Page::first(limit)).await,
     }
 }
@@ -76,7 +83,9 @@ pub async fn reset_password(app: &App, user: &UserId, password: Secret) -> Resul
     app.store
         .transact(|mut tx| async {
             match tx.get(&ACCOUNTS, user).await? {
-                Some(Account { deactivated: None, .. }) => {}
+                Some(Account {
+                    deactivated: None, ..
+                }) => {}
                 _ => return Err(Error::not_found("There is no such account.")),
             }
             tx.put(&PASSWORDS, user, &hash)?;

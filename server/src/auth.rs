@@ -103,15 +103,26 @@ impl Caller for Option<Device> {
 impl Caller for Device {
     async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
         let token = hash_token(bearer(&parts.headers).ok_or_else(Error::missing_token)?);
-        let session =
-            app.store.get(&ACCESS_TOKENS, token).await?.ok_or_else(|| Error::unknown_token(false))?;
-        if session.expires.is_some_and(|expires| expires <= app.clock.millis()) {
+        let session = app
+            .store
+            .get(&ACCESS_TOKENS, token)
+            .await?
+            .ok_or_else(|| Error::unknown_token(false))?;
+        if session
+            .expires
+            .is_some_and(|expires| expires <= app.clock.millis())
+        {
             return Err(Error::unknown_token(true));
         }
         if session.unused {
             tokens::first_use(app, token).await?;
         }
-        Ok(Self { user: session.user, device: session.device, role: session.role, token })
+        Ok(Self {
+            user: session.user,
+            device: session.device,
+            role: session.role,
+            token,
+        })
     }
 }
 
@@ -130,7 +141,9 @@ impl Caller for Operator {
         let device = Device::authenticate(app, parts).await?;
         match device.role {
             Role::Operator => Ok(Self(device)),
-            _ => Err(Error::forbidden("Only the operator of this server can do this.")),
+            _ => Err(Error::forbidden(
+                "Only the operator of this server can do this.",
+            )),
         }
     }
 }
@@ -146,5 +159,10 @@ impl FromRequestParts<App> for Device {
 
 /// The token of the `Authorization` header. Tokens in the query string end up in other people's logs: they are not taken.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
+    headers
+        .get(AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .strip_prefix("Bearer ")
+        .map(str::trim)
 }

@@ -50,7 +50,9 @@ pub fn router() -> Router<App> {
 /// # Errors
 /// The store's.
 pub async fn of(store: &Store, user: &UserId) -> Result<Vec<OwnedDeviceId>, StoreError> {
-    let devices = store.scan(&DEVICES, (user,), Page::first(MAX_DEVICES)).await?;
+    let devices = store
+        .scan(&DEVICES, (user,), Page::first(MAX_DEVICES))
+        .await?;
     Ok(devices.into_iter().map(|((_, device), _)| device).collect())
 }
 
@@ -72,7 +74,9 @@ pub async fn add_in(tx: &mut Tx, app: &App, user: &UserId, device: &DeviceId) ->
             "This account is logged in on too many devices. Log out on one of them first.",
         ));
     }
-    let registered = Registered { created: app.clock.millis() };
+    let registered = Registered {
+        created: app.clock.millis(),
+    };
     tx.put(&DEVICES, (user, device), &registered)?;
     Ok(())
 }
@@ -111,7 +115,11 @@ async fn list(
     me: Device,
     _: get_devices::v3::Request,
 ) -> Result<get_devices::v3::Response> {
-    let devices = of(&app.store, &me.user).await?.into_iter().map(Listed::new).collect();
+    let devices = of(&app.store, &me.user)
+        .await?
+        .into_iter()
+        .map(Listed::new)
+        .collect();
     Ok(get_devices::v3::Response::new(devices))
 }
 
@@ -121,7 +129,9 @@ async fn show(
     request: get_device::v3::Request,
 ) -> Result<get_device::v3::Response> {
     known(&app, &me, &request.device_id).await?;
-    Ok(get_device::v3::Response::new(Listed::new(request.device_id)))
+    Ok(get_device::v3::Response::new(Listed::new(
+        request.device_id,
+    )))
 }
 
 /// Clients name devices on their own at login, so this is no error; but the name is not kept.
@@ -150,7 +160,9 @@ async fn delete_several(
     request: delete_devices::v3::Request,
 ) -> Result<delete_devices::v3::Response> {
     if request.devices.len() > MAX_DEVICES {
-        return Err(Error::invalid_param("These are more devices than an account can have."));
+        return Err(Error::invalid_param(
+            "These are more devices than an account can have.",
+        ));
     }
     uia::require(&app, &me, "delete devices", request.auth.as_ref()).await?;
     delete_all(&app, &me.user, &request.devices).await?;

@@ -98,7 +98,17 @@ pub async fn make(
     lifetime: Duration,
 ) -> Result<Code> {
     let kind = made_by.map(|_| TherapyKind::Individual);
-    manage::make(app, manage::Terms { made_by, role, kind, uses, lifetime }).await
+    manage::make(
+        app,
+        manage::Terms {
+            made_by,
+            role,
+            kind,
+            uses,
+            lifetime,
+        },
+    )
+    .await
 }
 
 /// Whether a code would be taken now.
@@ -106,7 +116,12 @@ pub async fn make(
 /// # Errors
 /// The store's.
 pub async fn check(app: &App, code: TokenHash) -> Result<Result<(), Refused>, StoreError> {
-    Ok(app.store.get(&INVITES, code).await?.ok_or(Refused::Unknown).and_then(|i| i.open(app)))
+    Ok(app
+        .store
+        .get(&INVITES, code)
+        .await?
+        .ok_or(Refused::Unknown)
+        .and_then(|i| i.open(app)))
 }
 
 /// Uses a code once, for an account that the same transaction makes. Nothing is written when it is refused.
@@ -127,7 +142,10 @@ pub async fn redeem_in(
     }
     invite.uses_left = invite.uses_left.saturating_sub(1);
     invite.used = invite.used.saturating_add(1);
-    let redeemed = Redeemed { role: invite.role, room: invite.room.clone() };
+    let redeemed = Redeemed {
+        role: invite.role,
+        room: invite.room.clone(),
+    };
     tx.put(&INVITES, code, &invite)?;
     Ok(Ok(redeemed))
 }
@@ -137,7 +155,10 @@ pub async fn redeem_in(
 /// # Errors
 /// The store's.
 pub async fn revoke_all_in(tx: &mut Tx, made_by: &UserId) -> Result<(), StoreError> {
-    let made = tx.store().scan(&MADE, (made_by,), Page::first(api::MAX_OPEN_INVITES)).await?;
+    let made = tx
+        .store()
+        .scan(&MADE, (made_by,), Page::first(api::MAX_OPEN_INVITES))
+        .await?;
     for (key, code) in made {
         tx.delete(&INVITES, code);
         tx.delete(&MADE, key);

@@ -58,7 +58,11 @@ pub struct Backoff {
 impl Backoff {
     /// Wrong passwords for one account.
     pub fn failed_logins(limits: &Limits) -> Self {
-        Self { name: "failed logins", free: limits.failed_logins, window: FAILED_LOGINS_WINDOW }
+        Self {
+            name: "failed logins",
+            free: limits.failed_logins,
+            window: FAILED_LOGINS_WINDOW,
+        }
     }
 
     /// The wait after this many failures: nothing, then 1 s, 2 s, 4 s …
@@ -103,7 +107,9 @@ impl Limiter {
         make_room(&mut rates, |whole_at| *whole_at, now);
         let whole_at = rates.entry(self.key(rate.name, who)).or_default();
         let next = (*whole_at).max(now).saturating_add(rate.interval());
-        let wait = next.saturating_sub(now).saturating_sub(millis(rate.per).max(rate.interval()));
+        let wait = next
+            .saturating_sub(now)
+            .saturating_sub(millis(rate.per).max(rate.interval()));
         if wait > 0 {
             return Err(Error::limit_exceeded(Duration::from_millis(wait)));
         }
@@ -121,12 +127,22 @@ impl Limiter {
         make_room(&mut failures, |entry| entry.forget_at, now);
         let entry = failures.entry(self.key(backoff.name, who)).or_default();
         if entry.wait_until > now {
-            return Err(Error::limit_exceeded(Duration::from_millis(entry.wait_until - now)));
+            return Err(Error::limit_exceeded(Duration::from_millis(
+                entry.wait_until - now,
+            )));
         }
-        let count = if entry.forget_at <= now { 1 } else { entry.count.saturating_add(1) };
+        let count = if entry.forget_at <= now {
+            1
+        } else {
+            entry.count.saturating_add(1)
+        };
         let wait_until = now.saturating_add(millis(backoff.wait(count)));
         let forget_at = wait_until.saturating_add(millis(backoff.window));
-        *entry = Failures { count, wait_until, forget_at };
+        *entry = Failures {
+            count,
+            wait_until,
+            forget_at,
+        };
         Ok(())
     }
 
@@ -196,7 +212,11 @@ mod tests {
     fn each_failure_doubles_the_wait_and_a_success_forgives() {
         let (time, clock) = clock();
         let limiter = Limiter::default();
-        let backoff = Backoff { name: "tests", free: 2, window: Duration::from_secs(100) };
+        let backoff = Backoff {
+            name: "tests",
+            free: 2,
+            window: Duration::from_secs(100),
+        };
         limiter.attempt(&clock, backoff, "nurse").unwrap();
         limiter.attempt(&clock, backoff, "nurse").unwrap();
         limiter.attempt(&clock, backoff, "nurse").unwrap_err();
@@ -213,7 +233,11 @@ mod tests {
 
     #[test]
     fn the_wait_never_grows_beyond_the_window() {
-        let backoff = Backoff { name: "tests", free: 1, window: Duration::from_secs(100) };
+        let backoff = Backoff {
+            name: "tests",
+            free: 1,
+            window: Duration::from_secs(100),
+        };
         assert_eq!(backoff.wait(0), Duration::ZERO);
         assert_eq!(backoff.wait(1), Duration::from_secs(1));
         assert_eq!(backoff.wait(1_000_000), Duration::from_secs(100));

@@ -58,6 +58,9 @@ mod tests {
         let names: BTreeSet<&str> = tables.iter().map(|(_, name)| *name).collect();
         assert_eq!(numbers.len(), tables.len());
         assert_eq!(names.len(), tables.len());
-        assert!(!numbers.contains(&0), "0 is where the engines keep the lists' heads");
+        assert!(
+            !numbers.contains(&0),
+            "0 is where the engines keep the lists' heads"
+        );
     }
 }

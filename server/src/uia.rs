@@ -39,7 +39,12 @@ const SESSION_ID_LETTERS: usize = 20;
 /// 401 with the ways to go on, when the password is missing or wrong; 429 after too many wrong ones.
 pub async fn require(app: &App, me: &Device, action: &str, auth: Option<&AuthData>) -> Result<()> {
     let purpose = format!("{action} {}", me.user);
-    let session = app.uia.open(&app.clock, &app.random, &purpose, auth.and_then(AuthData::session));
+    let session = app.uia.open(
+        &app.clock,
+        &app.random,
+        &purpose,
+        auth.and_then(AuthData::session),
+    );
     let Some(AuthData::Password(proof)) = auth else {
         return Err(ask_password(session, None));
     };
@@ -53,7 +58,10 @@ pub async fn require(app: &App, me: &Device, action: &str, auth: Option<&AuthDat
             Ok(())
         }
         Err(Error::Matrix { kind, .. }) if matches!(*kind, ErrorKind::Forbidden) => {
-            Err(ask_password(session, Some((ErrorKind::Forbidden, "The password is wrong."))))
+            Err(ask_password(
+                session,
+                Some((ErrorKind::Forbidden, "The password is wrong.")),
+            ))
         }
         Err(error) => Err(error),
     }
@@ -75,7 +83,11 @@ pub fn ask(
 }
 
 fn ask_password(session: Session, problem: Option<(ErrorKind, &'static str)>) -> Error {
-    ask(session, vec![AuthFlow::new(vec![AuthType::Password])], problem)
+    ask(
+        session,
+        vec![AuthFlow::new(vec![AuthType::Password])],
+        problem,
+    )
 }
 
 /// Some clients read `params` without looking whether it is there.
@@ -84,7 +96,9 @@ fn empty_params() -> Box<serde_json::value::RawValue> {
 }
 
 fn names(app: &App, identifier: &UserIdentifier, user: &UserId) -> bool {
-    let UserIdentifier::Matrix(identifier) = identifier else { return false };
+    let UserIdentifier::Matrix(identifier) = identifier else {
+        return false;
+    };
     UserId::parse_with_server_name(identifier.user.to_lowercase(), app.server_name())
         .is_ok_and(|named| named == user)
 }
@@ -157,7 +171,10 @@ impl Sessions {
 impl Open {
     fn forget_old(&mut self, now: u64) {
         while let Some(id) = self.order.front() {
-            let over = self.by_id.get(id).is_none_or(|session| session.expires <= now);
+            let over = self
+                .by_id
+                .get(id)
+                .is_none_or(|session| session.expires <= now);
             if !over && self.order.len() < MAX_SESSIONS {
                 break;
             }
@@ -189,7 +206,10 @@ mod tests {
         session.completed.push(AuthType::Dummy);
         sessions.keep(&session);
         let again = sessions.open(&clock, &random, "delete nurse", Some(&session.id));
-        assert_eq!((again.id.clone(), again.completed.len()), (session.id.clone(), 1));
+        assert_eq!(
+            (again.id.clone(), again.completed.len()),
+            (session.id.clone(), 1)
+        );
         let other = sessions.open(&clock, &random, "delete therapist", Some(&session.id));
         assert_ne!(other.id, session.id);
         assert!(other.completed.is_empty());
@@ -203,7 +223,10 @@ mod tests {
         sessions.close(&closed.id);
         let old = sessions.open(&clock, &random, "register", Some(&closed.id));
         assert_ne!(old.id, closed.id);
-        time.fetch_add(u64::try_from(SESSION_LIFETIME.as_millis()).unwrap(), Ordering::Relaxed);
+        time.fetch_add(
+            u64::try_from(SESSION_LIFETIME.as_millis()).unwrap(),
+            Ordering::Relaxed,
+        );
         let new = sessions.open(&clock, &random, "register", Some(&old.id));
         assert_ne!(new.id, old.id);
     }

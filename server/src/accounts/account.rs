@@ -1,4 +1,6 @@
 //! Placeholder.
-use axum::Router;
 use crate::state::App;
-pub(super) fn router() -> Router<App> { Router::new() }
+use axum::Router;
+pub(super) fn router() -> Router<App> {
+    Router::new()
+}

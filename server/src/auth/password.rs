@@ -68,7 +68,9 @@ impl Hasher {
         let salt = random.bytes::<SALT_BYTES>();
         self.run(move |argon2| {
             let salt = SaltString::encode_b64(&salt)?;
-            Ok(argon2.hash_password(password.expose().as_bytes(), &salt)?.to_string())
+            Ok(argon2
+                .hash_password(password.expose().as_bytes(), &salt)?
+                .to_string())
         })
         .await
     }
@@ -81,9 +83,9 @@ impl Hasher {
         self.run(move |argon2| {
             let password = password.expose().as_bytes();
             match &hash {
-                Some(hash) => {
-                    Ok(argon2.verify_password(password, &PasswordHash::new(hash)?).is_ok())
-                }
+                Some(hash) => Ok(argon2
+                    .verify_password(password, &PasswordHash::new(hash)?)
+                    .is_ok()),
                 None => {
                     let salt = SaltString::encode_b64(&[0; SALT_BYTES])?;
                     argon2.hash_password(password, &salt).map(|_| false)
@@ -97,10 +99,15 @@ impl Hasher {
         &self,
         work: impl FnOnce(Argon2<'static>) -> argon2::password_hash::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let _queued =
-            self.queue.try_acquire().map_err(|_| Error::limit_exceeded(RETRY_HASHING))?;
+        let _queued = self
+            .queue
+            .try_acquire()
+            .map_err(|_| Error::limit_exceeded(RETRY_HASHING))?;
         // The permit goes along, so that a request that was given up still counts while its hash is being made.
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(Error::internal)?;
+        let slot = Arc::clone(&self.slots)
+            .acquire_owned()
+            .await
+            .map_err(Error::internal)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
         tokio::task::spawn_blocking(move || {
             let _slot = slot;
@@ -122,12 +129,19 @@ pub async fn verify(app: &App, user: &UserId, password: Secret) -> Result<Verifi
     app.limiter.attempt(&app.clock, patience, user.as_str())?;
     let hash = app.store.get(&PASSWORDS, user).await?;
     let fits = password.expose().len() <= MAX_PASSWORD_BYTES;
-    let tried = if fits { password } else { Secret::from(String::new()) };
+    let tried = if fits {
+        password
+    } else {
+        Secret::from(String::new())
+    };
     let matches = app.hasher.matches(tried, hash.clone()).await?;
     match hash {
         Some(hash) if matches && fits => {
             app.limiter.forgive(patience, user.as_str());
-            Ok(Verified { user: user.to_owned(), hash })
+            Ok(Verified {
+                user: user.to_owned(),
+                hash,
+            })
         }
         _ => Err(Error::forbidden(WRONG)),
     }

@@ -108,10 +108,17 @@ pub async fn refresh(app: &App, token: &Secret) -> Result<Tokens> {
             let unknown = || Error::unknown_token(false);
             let Refreshes { user, device } =
                 tx.get(&REFRESH_TOKENS, token).await?.ok_or_else(unknown)?;
-            let issued = tx.get(&ISSUED, (&user, &device)).await?.ok_or_else(unknown)?;
+            let issued = tx
+                .get(&ISSUED, (&user, &device))
+                .await?
+                .ok_or_else(unknown)?;
             let kept = issued.rotate(&mut tx, token).ok_or_else(unknown)?;
-            let grant =
-                Grant { user: &user, device: &device, role: kept.role, refreshable: true };
+            let grant = Grant {
+                user: &user,
+                device: &device,
+                role: kept.role,
+                refreshable: true,
+            };
             let tokens = write_pair(&mut tx, app, grant, Some(kept.current))?;
             Ok((tx, tokens))
         })
@@ -153,7 +160,11 @@ impl Issued {
         if let Some(ended) = ended {
             ended.end(tx);
         }
-        Some(Self { role: self.role, current: kept, previous: None })
+        Some(Self {
+            role: self.role,
+            current: kept,
+            previous: None,
+        })
     }
 }
 
@@ -181,7 +192,10 @@ fn write_pair(
     };
     let pair = Pair {
         access: hash_token(tokens.access.expose()),
-        refresh: tokens.refresh.as_ref().map(|token| hash_token(token.expose())),
+        refresh: tokens
+            .refresh
+            .as_ref()
+            .map(|token| hash_token(token.expose())),
     };
     let session = Session {
         user: user.clone(),
@@ -192,10 +206,21 @@ fn write_pair(
     };
     tx.put(&ACCESS_TOKENS, pair.access, &session)?;
     if let Some(refresh) = pair.refresh {
-        let refreshes = Refreshes { user: user.clone(), device: device.clone() };
+        let refreshes = Refreshes {
+            user: user.clone(),
+            device: device.clone(),
+        };
         tx.put(&REFRESH_TOKENS, refresh, &refreshes)?;
     }
-    tx.put(&ISSUED, (user, device), &Issued { role: grant.role, current: pair, previous })?;
+    tx.put(
+        &ISSUED,
+        (user, device),
+        &Issued {
+            role: grant.role,
+            current: pair,
+            previous,
+        },
+    )?;
     Ok(tokens)
 }
 

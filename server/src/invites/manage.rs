@@ -69,7 +69,11 @@ pub(super) async fn make(app: &App, terms: Terms<'_>) -> Result<Code> {
             Ok::<_, StoreError>((tx, ()))
         })
         .await?;
-    Ok(Code { code, id: invite.id, expires: invite.expires })
+    Ok(Code {
+        code,
+        id: invite.id,
+        expires: invite.expires,
+    })
 }
 
 async fn create(
@@ -83,11 +87,17 @@ async fn create(
         kind: Some(request.kind),
         uses: request.uses.unwrap_or(api::DEFAULT_INVITE_USES),
         lifetime: Duration::from_millis(
-            request.expires_in_ms.unwrap_or(api::DEFAULT_INVITE_LIFETIME_MS),
+            request
+                .expires_in_ms
+                .unwrap_or(api::DEFAULT_INVITE_LIFETIME_MS),
         ),
     };
     let Code { code, id, expires } = make(&app, terms).await?;
-    Ok(create_invite::Response::new(code.into_answer(), id, timestamp(expires)))
+    Ok(create_invite::Response::new(
+        code.into_answer(),
+        id,
+        timestamp(expires),
+    ))
 }
 
 async fn list(
@@ -95,8 +105,11 @@ async fn list(
     Therapist(me): Therapist,
     _: list_invites::Request,
 ) -> Result<list_invites::Response> {
-    let mut invites: Vec<_> =
-        made_by(&app, &me.user).await?.into_iter().filter_map(|(_, invite)| shown(invite)).collect();
+    let mut invites: Vec<_> = made_by(&app, &me.user)
+        .await?
+        .into_iter()
+        .filter_map(|(_, invite)| shown(invite))
+        .collect();
     invites.sort_by(|a, b| b.created_ts.cmp(&a.created_ts));
     Ok(list_invites::Response::new(invites))
 }
@@ -123,14 +136,20 @@ async fn revoke(
 fn check_terms(terms: &Terms<'_>) -> Result<()> {
     if !(1..=api::MAX_INVITE_USES).contains(&terms.uses) {
         let most = api::MAX_INVITE_USES;
-        return Err(Error::invalid_param(format!("A code can be used 1 to {most} times.")));
+        return Err(Error::invalid_param(format!(
+            "A code can be used 1 to {most} times."
+        )));
     }
     let longest = Duration::from_millis(api::MAX_INVITE_LIFETIME_MS);
     if terms.lifetime.is_zero() || terms.lifetime > longest {
-        return Err(Error::invalid_param("A code can live for up to ninety days."));
+        return Err(Error::invalid_param(
+            "A code can live for up to ninety days.",
+        ));
     }
     if terms.kind == Some(TherapyKind::Couple) && terms.uses > 2 {
-        return Err(Error::invalid_param("A couple's code can be used twice at most."));
+        return Err(Error::invalid_param(
+            "A couple's code can be used twice at most.",
+        ));
     }
     Ok(())
 }
@@ -144,7 +163,9 @@ async fn make_room(app: &App, maker: &UserId) -> Result<Vec<(String, TokenHash)>
         .into_iter()
         .partition(|(_, invite)| invite.uses_left == 0 || invite.expires <= now);
     if open.len() >= api::MAX_OPEN_INVITES {
-        return Err(Error::forbidden("You have too many codes open. Revoke some of them first."));
+        return Err(Error::forbidden(
+            "You have too many codes open. Revoke some of them first.",
+        ));
     }
     let crowded = open.len() + dead.len() >= api::MAX_OPEN_INVITES;
     Ok(dead
@@ -155,10 +176,17 @@ async fn make_room(app: &App, maker: &UserId) -> Result<Vec<(String, TokenHash)>
 }
 
 async fn made_by(app: &App, maker: &UserId) -> Result<Vec<(TokenHash, Invite)>, StoreError> {
-    let made = app.store.scan(&MADE, (maker,), Page::first(api::MAX_OPEN_INVITES)).await?;
+    let made = app
+        .store
+        .scan(&MADE, (maker,), Page::first(api::MAX_OPEN_INVITES))
+        .await?;
     let hashes: Vec<TokenHash> = made.into_iter().map(|(_, hash)| hash).collect();
     let invites = app.store.get_many(&INVITES, &hashes).await?;
-    Ok(hashes.into_iter().zip(invites).filter_map(|(hash, invite)| Some((hash, invite?))).collect())
+    Ok(hashes
+        .into_iter()
+        .zip(invites)
+        .filter_map(|(hash, invite)| Some((hash, invite?)))
+        .collect())
 }
 
 fn shown(invite: Invite) -> Option<list_invites::Invite> {
