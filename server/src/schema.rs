@@ -1,8 +1,6 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
-use crate::{
-    accounts, auth, backup, devices, invites, keys, media, profiles, push, to_device,
-};
+use crate::{accounts, auth, backup, devices, invites, keys, media, profiles, push, to_device};
 
 /// Number and name of each table and list, a line for each noun.
 pub fn tables() -> Vec<(u16, &'static str)> {
