@@ -1,6 +1,8 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
-use crate::{accounts, auth, devices, invites, profiles};
+use crate::{
+    accounts, auth, devices, invites, keys, media, profiles, push, to_device,
+};
 
 /// Number and name of each table and list, a line for each noun.
 pub fn tables() -> Vec<(u16, &'static str)> {
@@ -15,6 +17,32 @@ pub fn tables() -> Vec<(u16, &'static str)> {
         &[invites::INVITES.describe(), invites::MADE.describe()],
         &[devices::DEVICES.describe()],
         &[profiles::PROFILES.describe()],
+        &[
+            keys::DEVICE_KEYS.describe(),
+            keys::ONE_TIME_KEYS.describe(),
+            keys::KEY_COUNTS.describe(),
+            keys::FALLBACK_KEYS.describe(),
+            keys::CROSS_SIGNING_KEYS.describe(),
+            keys::SIGNATURES.describe(),
+            keys::RECENTLY_CLAIMED.describe(),
+        ],
+        &[
+            to_device::TO_DEVICE.describe(),
+            to_device::REMOVED.describe(),
+            to_device::SENT.describe(),
+            to_device::SENT_ORDER.describe(),
+        ],
+        &[
+            media::MEDIA.describe(),
+            media::ROOM_MEDIA.describe(),
+            media::RESERVED.describe(),
+            media::USAGE.describe(),
+        ],
+        &[
+            push::NOTIFICATIONS.describe(),
+            push::READ.describe(),
+            push::PUSH_RULES.describe(),
+        ],
     ]
     .concat()
 }
