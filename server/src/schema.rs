@@ -1,8 +1,6 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
-use crate::{
-    accounts, auth, devices, invites, keys, media, profiles, push, to_device,
-};
+use crate::{accounts, auth, invites, keys, media, profiles, push, to_device};
 
 /// Number and name of each table and list, a line for each noun.
 pub fn tables() -> Vec<(u16, &'static str)> {
@@ -11,11 +9,10 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             auth::ACCESS_TOKENS.describe(),
             auth::PASSWORDS.describe(),
             auth::REFRESH_TOKENS.describe(),
-            auth::ISSUED.describe(),
+            auth::DEVICES.describe(),
         ][..],
         &[accounts::ACCOUNTS.describe()],
         &[invites::INVITES.describe(), invites::MADE.describe()],
-        &[devices::DEVICES.describe()],
         &[profiles::PROFILES.describe()],
         &[
             keys::DEVICE_KEYS.describe(),
