@@ -9,11 +9,10 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             auth::ACCESS_TOKENS.describe(),
             auth::PASSWORDS.describe(),
             auth::REFRESH_TOKENS.describe(),
-            auth::ISSUED.describe(),
+            auth::DEVICES.describe(),
         ][..],
         &[accounts::ACCOUNTS.describe()],
         &[invites::INVITES.describe(), invites::MADE.describe()],
-        &[devices::DEVICES.describe()],
         &[profiles::PROFILES.describe()],
         &[
             keys::DEVICE_KEYS.describe(),

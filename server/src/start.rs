@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::Hasher,
     blobs::Blobs,
     clock::{Clock, Random},
     config::Config,
@@ -210,8 +211,12 @@ fn assemble(
 ) -> anyhow::Result<App> {
     let signing_key = Ed25519KeyPair::from_der(&identity.key, identity.key_version.clone())
         .map_err(|_| anyhow::anyhow!("the store is damaged: the server's signing key is no key"))?;
+    let directory = config.server.data.join(BLOBS);
+    let blobs = Blobs::open(&directory)
+        .with_context(|| format!("{} cannot be used for blobs", directory.display()))?;
     Ok(App::new(Parts {
-        blobs: Blobs::open(&config.server.data.join(BLOBS))?,
+        blobs,
+        hasher: Hasher::new(&config.passwords),
         config,
         store,
         clock: options.clock,
