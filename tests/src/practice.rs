@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use respite_protocol::Role;
-use respite_server::{config::Config, serve::Options};
+use respite_server::{Options, Server, config::Config};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ impl Practice {
         let directory = tempfile::tempdir()?;
         let mut config = Config::default();
         config.server.data = directory.path().join("data");
+        config.operations.enabled = false;
         config.limits.registrations = 100_000;
         change(&mut config);
         let mut practice = Self { url: String::new(), config, directory, running: None };
@@ -47,9 +48,9 @@ impl Practice {
         let listener = TcpListener::bind(address).await?;
         self.url = format!("http://{}", listener.local_addr()?);
         let shutdown = CancellationToken::new();
-        let options = Options { shutdown: shutdown.clone(), ..Options::default() };
-        let app = respite_server::serve::open(self.config.clone(), &options).await?;
-        let task = tokio::spawn(respite_server::serve::run(app.clone(), listener, options));
+        let server = Server::open(self.config.clone(), Options::default()).await?;
+        let app = server.app().clone();
+        let task = tokio::spawn(server.run(listener, shutdown.clone()));
         self.running = Some(Running { app, shutdown, task });
         Ok(())
     }
@@ -93,6 +94,6 @@ impl Practice {
     pub async fn codes(&self, role: Role, uses: u32) -> Result<String> {
         let week = std::time::Duration::from_secs(7 * 24 * 60 * 60);
         let code = respite_server::invites::make(self.app()?, None, role, uses, week).await?;
-        Ok(code.to_string())
+        Ok(code.code.into_answer())
     }
 }
