@@ -1,7 +1,7 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
 use crate::{
-    accounts, auth, devices, invites, keys, media, profiles, push, to_device,
+    accounts, auth, backup, devices, invites, keys, media, profiles, push, to_device,
 };
 
 /// Number and name of each table and list, a line for each noun.
@@ -33,9 +33,15 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             to_device::SENT_ORDER.describe(),
         ],
         &[
+            backup::BACKUPS.describe(),
+            backup::LATEST_BACKUP.describe(),
+            backup::BACKED_UP.describe(),
+        ],
+        &[
             media::MEDIA.describe(),
             media::ROOM_MEDIA.describe(),
             media::RESERVED.describe(),
+            media::RESERVED_BY.describe(),
             media::USAGE.describe(),
         ],
         &[
