@@ -31,7 +31,8 @@ pub const BACKUPS: Table<(OwnedUserId, u64), Backup> = Table::new(0x0641, "backu
 pub const LATEST_BACKUP: Table<OwnedUserId, Latest> = Table::new(0x0642, "latest_backup");
 
 /// The keys of each version, by room and session id.
-pub const BACKED_UP: Table<(OwnedUserId, u64, OwnedRoomId, String), Session> = Table::new(0x0643, "backed_up_sessions");
+pub const BACKED_UP: Table<(OwnedUserId, u64, OwnedRoomId, String), Session> =
+    Table::new(0x0643, "backed_up_sessions");
 
 /// A version of a backup. Every change of its keys changes this row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,13 +68,19 @@ pub fn router() -> Router<App> {
 /// A version's number as clients name it.
 fn number(version: &str) -> Result<u64> {
     // Only the way that the server writes it, so that a version has one name.
-    version.parse().ok().filter(|number: &u64| number.to_string() == version).ok_or_else(no_such_version)
+    version
+        .parse()
+        .ok()
+        .filter(|number: &u64| number.to_string() == version)
+        .ok_or_else(no_such_version)
 }
 
 /// A version that is not deleted.
 async fn existing(store: &Store, user: &UserId, version: u64) -> Result<Backup> {
     let found = store.get(&BACKUPS, (user, version)).await?;
-    found.filter(|backup| !backup.deleted).ok_or_else(no_such_version)
+    found
+        .filter(|backup| !backup.deleted)
+        .ok_or_else(no_such_version)
 }
 
 fn no_such_version() -> Error {
@@ -95,5 +102,8 @@ fn wrong_version(current: u64) -> Error {
 
 /// `etag` and `count` as an answer.
 fn changed(backup: &Backup) -> (String, ruma::UInt) {
-    (backup.etag.to_string(), ruma::UInt::new_saturating(backup.count))
+    (
+        backup.etag.to_string(),
+        ruma::UInt::new_saturating(backup.count),
+    )
 }

@@ -3,7 +3,9 @@
 use axum::Router;
 use ruma::{
     OwnedRoomId, UserId,
-    api::client::backup::{delete_backup_keys, delete_backup_keys_for_room, delete_backup_keys_for_session},
+    api::client::backup::{
+        delete_backup_keys, delete_backup_keys_for_room, delete_backup_keys_for_session,
+    },
 };
 
 use super::{BACKED_UP, BACKUPS, Backup, changed, no_such_version, number};
@@ -34,7 +36,11 @@ pub(super) fn router() -> Router<App> {
 }
 
 /// `DELETE /room_keys/keys`
-async fn all(app: App, me: Device, request: delete_backup_keys::v3::Request) -> Result<delete_backup_keys::v3::Response> {
+async fn all(
+    app: App,
+    me: Device,
+    request: delete_backup_keys::v3::Request,
+) -> Result<delete_backup_keys::v3::Response> {
     let backup = remove(&app.store, &me.user, &request.version, Which::All).await?;
     let (etag, count) = changed(&backup);
     Ok(delete_backup_keys::v3::Response::new(etag, count))
@@ -59,7 +65,9 @@ async fn one(
 ) -> Result<delete_backup_keys_for_session::v3::Response> {
     let which = Which::One(&request.room_id, &request.session_id);
     let (etag, count) = changed(&remove(&app.store, &me.user, &request.version, which).await?);
-    Ok(delete_backup_keys_for_session::v3::Response::new(etag, count))
+    Ok(delete_backup_keys_for_session::v3::Response::new(
+        etag, count,
+    ))
 }
 
 /// Removes keys step by step, each step a commit with the count that belongs to it.
@@ -69,7 +77,9 @@ async fn remove(store: &Store, user: &UserId, version: &str, which: Which<'_>) -
         let step = store
             .transact(|mut tx| async move {
                 let found = tx.get(&BACKUPS, (user, version)).await?;
-                let mut backup = found.filter(|backup| !backup.deleted).ok_or_else(no_such_version)?;
+                let mut backup = found
+                    .filter(|backup| !backup.deleted)
+                    .ok_or_else(no_such_version)?;
                 let removed = remove_some_in(&mut tx, user, version, which).await?;
                 if removed > 0 {
                     backup.count = backup.count.saturating_sub(removed as u64);
@@ -87,15 +97,30 @@ async fn remove(store: &Store, user: &UserId, version: &str, which: Which<'_>) -
 }
 
 /// Removes up to [`STEP`] keys; how many.
-async fn remove_some_in(tx: &mut Tx, user: &UserId, version: u64, which: Which<'_>) -> Result<usize, StoreError> {
+async fn remove_some_in(
+    tx: &mut Tx,
+    user: &UserId,
+    version: u64,
+    which: Which<'_>,
+) -> Result<usize, StoreError> {
     let store = tx.store().clone();
     let page = Page::first(STEP);
     let keys = match which {
         Which::All => store.scan(&BACKED_UP, (user, version), page).await?,
         Which::OfRoom(room) => store.scan(&BACKED_UP, (user, version, room), page).await?,
         Which::One(room, session) => {
-            let found = store.get(&BACKED_UP, (user, version, room, session)).await?;
-            found.into_iter().map(|found| ((user.to_owned(), version, room.clone(), session.to_owned()), found)).collect()
+            let found = store
+                .get(&BACKED_UP, (user, version, room, session))
+                .await?;
+            found
+                .into_iter()
+                .map(|found| {
+                    (
+                        (user.to_owned(), version, room.clone(), session.to_owned()),
+                        found,
+                    )
+                })
+                .collect()
         }
     };
     let removed = keys.len();

@@ -1,7 +1,9 @@
 //! One backed-up key, and which of two copies is the better one.
 
 use respite_protocol::ciphertext;
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, api::client::backup::KeyBackupData, serde::Raw};
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, api::client::backup::KeyBackupData, serde::Raw,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -35,10 +37,14 @@ impl Session {
     /// It is not ciphertext, or too large.
     pub(super) fn checked(session_id: &str, data: &Raw<KeyBackupData>) -> Result<Self> {
         if session_id.is_empty() || session_id.len() > MAX_SESSION_ID_BYTES {
-            return Err(Error::invalid_param("A session id may have at most 255 bytes."));
+            return Err(Error::invalid_param(
+                "A session id may have at most 255 bytes.",
+            ));
         }
         if data.json().get().len() > MAX_SESSION_BYTES {
-            return Err(Error::too_large("A key in the backup may have at most 8 KiB."));
+            return Err(Error::too_large(
+                "A key in the backup may have at most 8 KiB.",
+            ));
         }
         let data = ciphertext::backup_session(gate::canonical(data.json().get())?)?;
         Self::parse(&data).ok_or_else(|| Error::bad_json("A key in the backup lacks a field."))
@@ -59,14 +65,21 @@ impl Session {
     ///
     /// [Rules](https://spec.matrix.org/v1.18/client-server-api/#backup-algorithm-mmegolm_backupv1curve25519-aes-sha2)
     pub(super) fn replaces(&self, kept: &Self) -> bool {
-        let rank = |session: &Self| (!session.is_verified, session.first_message_index, session.forwarded_count);
+        let rank = |session: &Self| {
+            (
+                !session.is_verified,
+                session.first_message_index,
+                session.forwarded_count,
+            )
+        };
         rank(self) < rank(kept)
     }
 
     /// As a client wants it.
     pub(super) fn to_client(&self) -> Result<Raw<KeyBackupData>> {
         let damaged = |_| Error::internal("a backed-up key that is not JSON");
-        let session_data: Box<RawValue> = serde_json::from_str(&self.session_data).map_err(damaged)?;
+        let session_data: Box<RawValue> =
+            serde_json::from_str(&self.session_data).map_err(damaged)?;
         let json = serde_json::value::to_raw_value(&serde_json::json!({
             "first_message_index": self.first_message_index,
             "forwarded_count": self.forwarded_count,
@@ -109,7 +122,11 @@ mod tests {
     /// What a backup holds after these uploads.
     fn kept_of(uploads: &[Session]) -> Session {
         uploads[1..].iter().fold(uploads[0].clone(), |kept, new| {
-            if new.replaces(&kept) { new.clone() } else { kept }
+            if new.replaces(&kept) {
+                new.clone()
+            } else {
+                kept
+            }
         })
     }
 

@@ -5,15 +5,17 @@ use respite_protocol::ciphertext;
 use ruma::{
     UserId,
     api::client::backup::{
-        BackupAlgorithm, create_backup_version, delete_backup_version, get_backup_info, get_latest_backup_info,
-        update_backup_version,
+        BackupAlgorithm, create_backup_version, delete_backup_version, get_backup_info,
+        get_latest_backup_info, update_backup_version,
     },
     serde::Raw,
 };
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{BACKED_UP, BACKUPS, Backup, LATEST_BACKUP, changed, existing, no_such_version, number};
+use super::{
+    BACKED_UP, BACKUPS, Backup, LATEST_BACKUP, changed, existing, no_such_version, number,
+};
 use crate::{
     auth::Device,
     endpoint::endpoint,
@@ -38,8 +40,13 @@ pub(super) fn router() -> Router<App> {
 }
 
 /// The newest version that is not deleted.
-pub(super) async fn newest(store: &Store, user: &UserId) -> Result<Option<(u64, Backup)>, StoreError> {
-    let versions = store.scan(&BACKUPS, (user,), Page::last(MAX_VERSIONS)).await?;
+pub(super) async fn newest(
+    store: &Store,
+    user: &UserId,
+) -> Result<Option<(u64, Backup)>, StoreError> {
+    let versions = store
+        .scan(&BACKUPS, (user,), Page::last(MAX_VERSIONS))
+        .await?;
     let newest = versions.into_iter().find(|(_, backup)| !backup.deleted);
     Ok(newest.map(|((_, version), backup)| (version, backup)))
 }
@@ -55,9 +62,14 @@ struct Description {
 impl Description {
     /// Algorithm, auth data as the gate lets it through, and the version if it is named.
     fn checked(body: &Raw<BackupAlgorithm>) -> Result<(String, String, Option<String>)> {
-        let Self { algorithm, auth_data, version } = serde_json::from_str(body.json().get())
+        let Self {
+            algorithm,
+            auth_data,
+            version,
+        } = serde_json::from_str(body.json().get())
             .map_err(|_| Error::bad_json("A key backup needs an algorithm and its auth_data."))?;
-        let auth_data = ciphertext::backup_auth_data(&algorithm, gate::canonical(auth_data.get())?)?;
+        let auth_data =
+            ciphertext::backup_auth_data(&algorithm, gate::canonical(auth_data.get())?)?;
         Ok((algorithm, gate::text(&auth_data)?, version))
     }
 }
@@ -70,15 +82,26 @@ async fn create(
 ) -> Result<create_backup_version::v3::Response> {
     let (algorithm, auth_data, _) = Description::checked(&request.algorithm)?;
     finish_deletions(&app.store, &me.user).await?;
-    let backup = &Backup { algorithm, auth_data, count: 0, etag: 0, deleted: false };
+    let backup = &Backup {
+        algorithm,
+        auth_data,
+        count: 0,
+        etag: 0,
+        deleted: false,
+    };
     let user = &me.user;
     let version = app
         .store
         .transact(|mut tx| async move {
             let mut latest = tx.get(&LATEST_BACKUP, user).await?.unwrap_or_default();
-            let kept = tx.store().scan(&BACKUPS, (user,), Page::first(MAX_VERSIONS)).await?;
+            let kept = tx
+                .store()
+                .scan(&BACKUPS, (user,), Page::first(MAX_VERSIONS))
+                .await?;
             if kept.len() >= MAX_VERSIONS {
-                return Err(Error::forbidden("You have too many versions of the key backup. Delete an old one first."));
+                return Err(Error::forbidden(
+                    "You have too many versions of the key backup. Delete an old one first.",
+                ));
             }
             latest.issued += 1;
             tx.put(&LATEST_BACKUP, user, &latest)?;
@@ -86,7 +109,9 @@ async fn create(
             Ok::<_, Error>((tx, latest.issued))
         })
         .await?;
-    Ok(create_backup_version::v3::Response::new(version.value.to_string()))
+    Ok(create_backup_version::v3::Response::new(
+        version.value.to_string(),
+    ))
 }
 
 /// `GET /room_keys/version`
@@ -96,16 +121,31 @@ async fn latest(
     _: get_latest_backup_info::v3::Request,
 ) -> Result<get_latest_backup_info::v3::Response> {
     let newest = newest(&app.store, &me.user).await?;
-    let (version, backup) = newest.ok_or_else(|| Error::not_found("You have no key backup yet."))?;
+    let (version, backup) =
+        newest.ok_or_else(|| Error::not_found("You have no key backup yet."))?;
     let (etag, count) = changed(&backup);
-    Ok(get_latest_backup_info::v3::Response::new(described(&backup)?, count, etag, version.to_string()))
+    Ok(get_latest_backup_info::v3::Response::new(
+        described(&backup)?,
+        count,
+        etag,
+        version.to_string(),
+    ))
 }
 
 /// `GET /room_keys/version/{version}`
-async fn show(app: App, me: Device, request: get_backup_info::v3::Request) -> Result<get_backup_info::v3::Response> {
+async fn show(
+    app: App,
+    me: Device,
+    request: get_backup_info::v3::Request,
+) -> Result<get_backup_info::v3::Response> {
     let backup = existing(&app.store, &me.user, number(&request.version)?).await?;
     let (etag, count) = changed(&backup);
-    Ok(get_backup_info::v3::Response::new(described(&backup)?, count, etag, request.version))
+    Ok(get_backup_info::v3::Response::new(
+        described(&backup)?,
+        count,
+        etag,
+        request.version,
+    ))
 }
 
 /// `PUT /room_keys/version/{version}`: new signatures, the same algorithm.
@@ -117,15 +157,21 @@ async fn update(
     let version = number(&request.version)?;
     let (algorithm, auth_data, named) = Description::checked(&request.algorithm)?;
     if named.is_some_and(|named| named != request.version) {
-        return Err(Error::invalid_param("The version in the request's body is not the one in its path."));
+        return Err(Error::invalid_param(
+            "The version in the request's body is not the one in its path.",
+        ));
     }
     let (user, algorithm, auth_data) = (&me.user, &algorithm, &auth_data);
     app.store
         .transact(|mut tx| async move {
             let found = tx.get(&BACKUPS, (user, version)).await?;
-            let mut backup = found.filter(|backup| !backup.deleted).ok_or_else(no_such_version)?;
+            let mut backup = found
+                .filter(|backup| !backup.deleted)
+                .ok_or_else(no_such_version)?;
             if backup.algorithm != *algorithm {
-                return Err(Error::invalid_param("The algorithm of a key backup cannot be changed. Make a new version."));
+                return Err(Error::invalid_param(
+                    "The algorithm of a key backup cannot be changed. Make a new version.",
+                ));
             }
             backup.auth_data.clone_from(auth_data);
             tx.put(&BACKUPS, (user, version), &backup)?;
@@ -145,7 +191,9 @@ async fn delete(
     app.store
         .transact(|mut tx| async move {
             let found = tx.get(&BACKUPS, (user, version)).await?;
-            let mut backup = found.filter(|backup| !backup.deleted).ok_or_else(no_such_version)?;
+            let mut backup = found
+                .filter(|backup| !backup.deleted)
+                .ok_or_else(no_such_version)?;
             backup.deleted = true;
             tx.put(&BACKUPS, (user, version), &backup)?;
             Ok::<_, Error>((tx, ()))
@@ -164,7 +212,9 @@ fn described(backup: &Backup) -> Result<Raw<BackupAlgorithm>> {
 
 /// Removes the keys of deleted versions, also of those where a crash came in between, then the versions themselves.
 async fn finish_deletions(store: &Store, user: &UserId) -> Result<(), StoreError> {
-    let versions = store.scan(&BACKUPS, (user,), Page::first(MAX_VERSIONS)).await?;
+    let versions = store
+        .scan(&BACKUPS, (user,), Page::first(MAX_VERSIONS))
+        .await?;
     for ((_, version), _) in versions.into_iter().filter(|(_, backup)| backup.deleted) {
         while remove_some(store, user, version).await? {}
     }
@@ -175,7 +225,11 @@ async fn finish_deletions(store: &Store, user: &UserId) -> Result<(), StoreError
 async fn remove_some(store: &Store, user: &UserId, version: u64) -> Result<bool, StoreError> {
     let removed = store
         .transact(|mut tx| async move {
-            let keys = tx.store().clone().scan(&BACKED_UP, (user, version), Page::first(STEP)).await?;
+            let keys = tx
+                .store()
+                .clone()
+                .scan(&BACKED_UP, (user, version), Page::first(STEP))
+                .await?;
             let more = keys.len() == STEP;
             for (key, _) in keys {
                 tx.delete(&BACKED_UP, key);

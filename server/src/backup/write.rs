@@ -6,12 +6,16 @@ use axum::Router;
 use ruma::{
     OwnedRoomId, UserId,
     api::client::backup::{
-        KeyBackupData, RoomKeyBackup, add_backup_keys, add_backup_keys_for_room, add_backup_keys_for_session,
+        KeyBackupData, RoomKeyBackup, add_backup_keys, add_backup_keys_for_room,
+        add_backup_keys_for_session,
     },
     serde::Raw,
 };
 
-use super::{BACKED_UP, BACKUPS, Backup, Session, changed, existing, no_such_version, number, versions, wrong_version};
+use super::{
+    BACKED_UP, BACKUPS, Backup, Session, changed, existing, no_such_version, number, versions,
+    wrong_version,
+};
 use crate::{
     auth::Device,
     endpoint::endpoint,
@@ -36,7 +40,11 @@ pub(super) fn router() -> Router<App> {
 }
 
 /// `PUT /room_keys/keys`
-async fn add(app: App, me: Device, request: add_backup_keys::v3::Request) -> Result<add_backup_keys::v3::Response> {
+async fn add(
+    app: App,
+    me: Device,
+    request: add_backup_keys::v3::Request,
+) -> Result<add_backup_keys::v3::Response> {
     let sessions = checked(request.rooms)?;
     let (etag, count) = changed(&store(&app.store, &me.user, &request.version, sessions).await?);
     Ok(add_backup_keys::v3::Response::new(etag, count))
@@ -59,7 +67,8 @@ async fn add_one(
     me: Device,
     request: add_backup_keys_for_session::v3::Request,
 ) -> Result<add_backup_keys_for_session::v3::Response> {
-    let session: BTreeMap<String, Raw<KeyBackupData>> = [(request.session_id, request.session_data)].into();
+    let session: BTreeMap<String, Raw<KeyBackupData>> =
+        [(request.session_id, request.session_data)].into();
     let sessions = checked([(request.room_id, RoomKeyBackup::new(session))].into())?;
     let (etag, count) = changed(&store(&app.store, &me.user, &request.version, sessions).await?);
     Ok(add_backup_keys_for_session::v3::Response::new(etag, count))
@@ -67,8 +76,15 @@ async fn add_one(
 
 /// The keys of a request, all through the gate before any is kept.
 fn checked(rooms: BTreeMap<OwnedRoomId, RoomKeyBackup>) -> Result<Sessions> {
-    if rooms.values().map(|room| room.sessions.len()).sum::<usize>() > MAX_SESSIONS_PER_UPLOAD {
-        return Err(Error::too_large("Too many keys at once. Back up at most 2,000 in one request."));
+    if rooms
+        .values()
+        .map(|room| room.sessions.len())
+        .sum::<usize>()
+        > MAX_SESSIONS_PER_UPLOAD
+    {
+        return Err(Error::too_large(
+            "Too many keys at once. Back up at most 2,000 in one request.",
+        ));
     }
     let mut checked = Sessions::new();
     for (room, backup) in rooms {
@@ -97,12 +113,16 @@ async fn store(store: &Store, user: &UserId, version: &str, sessions: Sessions) 
 /// The version's row is checked at commit and changes with every change of its keys, so that what is read beside it holds.
 async fn merge_in(tx: &mut Tx, user: &UserId, version: u64, sessions: &Sessions) -> Result<Backup> {
     let found = tx.get(&BACKUPS, (user, version)).await?;
-    let mut backup = found.filter(|backup| !backup.deleted).ok_or_else(no_such_version)?;
+    let mut backup = found
+        .filter(|backup| !backup.deleted)
+        .ok_or_else(no_such_version)?;
     match versions::newest(tx.store(), user).await? {
         Some((newest, _)) if newest != version => return Err(wrong_version(newest)),
         _ => {}
     }
-    let keys = sessions.keys().map(|(room, session)| (user, version, room, session));
+    let keys = sessions
+        .keys()
+        .map(|(room, session)| (user, version, room, session));
     let kept = tx.store().get_many(&BACKED_UP, keys).await?;
     let before = backup.count;
     let mut changes = false;
