@@ -111,19 +111,21 @@ async fn set_markers(
 async fn set(app: &App, room: &Joined, marks: &[Mark]) -> Result<()> {
     let now = app.clock.millis();
     app.store
-        .transact(|mut tx| async move {
+        .transact(async |mut tx| {
             for mark in marks {
-                match &mark.kind {
-                    Kind::FullyRead => set_fully_read_in(&mut tx, room, mark).await?,
-                    Kind::Receipt(kind, thread) => {
-                        set_receipt_in(&mut tx, now, room, mark, kind, thread).await?;
-                    }
-                }
+                set_in(&mut tx, now, room, mark).await?;
             }
             Ok::<_, Error>((tx, ()))
         })
         .await?;
     Ok(())
+}
+
+async fn set_in(tx: &mut Tx, now: u64, room: &Joined, mark: &Mark) -> Result<()> {
+    match &mark.kind {
+        Kind::FullyRead => set_fully_read_in(tx, room, mark).await,
+        Kind::Receipt(kind, thread) => set_receipt_in(tx, now, room, mark, kind, thread).await,
+    }
 }
 
 /// Receipts only move forward: an older one that arrives late is no error, and changes nothing.
