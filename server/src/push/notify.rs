@@ -147,3 +147,6 @@ pub async fn read_up_to_in(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
