@@ -1,6 +1,8 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
-use crate::{accounts, auth, backup, devices, invites, keys, media, profiles, push, to_device};
+use crate::{
+    accounts, auth, backup, inbox, invites, keys, media, profiles, push, start, to_device,
+};
 
 /// Number and name of each table and list, a line for each noun.
 pub fn tables() -> Vec<(u16, &'static str)> {
@@ -9,11 +11,12 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             auth::ACCESS_TOKENS.describe(),
             auth::PASSWORDS.describe(),
             auth::REFRESH_TOKENS.describe(),
-            auth::ISSUED.describe(),
+            auth::DEVICES.describe(),
         ][..],
+        &[start::IDENTITY.describe()],
         &[accounts::ACCOUNTS.describe()],
+        &[inbox::INBOX.describe()],
         &[invites::INVITES.describe(), invites::MADE.describe()],
-        &[devices::DEVICES.describe()],
         &[profiles::PROFILES.describe()],
         &[
             keys::DEVICE_KEYS.describe(),
