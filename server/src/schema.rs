@@ -1,6 +1,8 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
-use crate::{accounts, auth, invites, keys, media, profiles, push, to_device};
+use crate::{
+    accounts, auth, backup, inbox, invites, keys, media, profiles, push, start, to_device,
+};
 
 /// Number and name of each table and list, a line for each noun.
 pub fn tables() -> Vec<(u16, &'static str)> {
@@ -11,7 +13,9 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             auth::REFRESH_TOKENS.describe(),
             auth::DEVICES.describe(),
         ][..],
+        &[start::IDENTITY.describe()],
         &[accounts::ACCOUNTS.describe()],
+        &[inbox::INBOX.describe()],
         &[invites::INVITES.describe(), invites::MADE.describe()],
         &[profiles::PROFILES.describe()],
         &[
@@ -30,9 +34,15 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             to_device::SENT_ORDER.describe(),
         ],
         &[
+            backup::BACKUPS.describe(),
+            backup::LATEST_BACKUP.describe(),
+            backup::BACKED_UP.describe(),
+        ],
+        &[
             media::MEDIA.describe(),
             media::ROOM_MEDIA.describe(),
             media::RESERVED.describe(),
+            media::RESERVED_BY.describe(),
             media::USAGE.describe(),
         ],
         &[

@@ -162,7 +162,7 @@ fn refuse_strange(data: &Path, entries: fs::ReadDir) -> anyhow::Result<()> {
         }
         let expected = name == BLOBS
             || name == "lost+found"
-            || name == "admin.sock"
+            || name == crate::admin::socket::SOCKET_FILE
             || name.starts_with('.')
             || name.starts_with(STORE_FILE);
         ensure!(
