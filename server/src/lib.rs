@@ -52,7 +52,6 @@ pub fn router(app: App) -> Router {
         .merge(discovery::router())
         .merge(accounts::router())
         .merge(devices::router())
-        .merge(profiles::router())
         .merge(invites::router())
         .merge(account_data::router())
         .merge(filters::router())

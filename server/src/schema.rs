@@ -11,13 +11,12 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             auth::ACCESS_TOKENS.describe(),
             auth::PASSWORDS.describe(),
             auth::REFRESH_TOKENS.describe(),
-            auth::ISSUED.describe(),
+            auth::DEVICES.describe(),
         ][..],
         &[start::IDENTITY.describe()],
         &[accounts::ACCOUNTS.describe()],
         &[inbox::INBOX.describe()],
         &[invites::INVITES.describe(), invites::MADE.describe()],
-        &[devices::DEVICES.describe()],
         &[profiles::PROFILES.describe()],
         &[
             keys::DEVICE_KEYS.describe(),
@@ -35,9 +34,15 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             to_device::SENT_ORDER.describe(),
         ],
         &[
+            backup::BACKUPS.describe(),
+            backup::LATEST_BACKUP.describe(),
+            backup::BACKED_UP.describe(),
+        ],
+        &[
             media::MEDIA.describe(),
             media::ROOM_MEDIA.describe(),
             media::RESERVED.describe(),
+            media::RESERVED_BY.describe(),
             media::USAGE.describe(),
         ],
         &[
