@@ -1,7 +1,7 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
 use crate::{
-    accounts, auth, devices, inbox, invites, keys, media, profiles, push, start, to_device,
+    accounts, auth, backup, inbox, invites, keys, media, profiles, push, start, to_device,
 };
 
 /// Number and name of each table and list, a line for each noun.

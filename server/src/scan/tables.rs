@@ -7,7 +7,7 @@ use super::{
     judge::{self, Flaw, Judged},
 };
 use crate::{
-    account_data, accounts, auth, devices, ephemeral, filters, gate, inbox, invites, keys, media,
+    account_data, accounts, auth, ephemeral, filters, gate, inbox, invites, keys, media,
     profiles, push, rooms, start, store::engine::Pair, to_device,
 };
 
@@ -47,7 +47,6 @@ pub(super) fn rows() -> Vec<Row> {
         auth::ACCESS_TOKENS,
         auth::PASSWORDS,
         auth::REFRESH_TOKENS,
-        auth::ISSUED,
         accounts::ACCOUNTS,
         invites::INVITES,
         invites::MADE,
@@ -86,8 +85,8 @@ pub(super) fn rows() -> Vec<Row> {
 /// What people keep about themselves.
 fn personal() -> Vec<Row> {
     vec![
-        row(devices::DEVICES.describe(), "devices", |_, pair| {
-            let ((_, device), _) = devices::DEVICES.decode_entry(pair)?;
+        row(auth::DEVICES.describe(), "devices", |_, pair| {
+            let ((_, device), _) = auth::DEVICES.decode_entry(pair)?;
             ciphertext::device_id(device.as_str()).map_err(|_| Flaw::Refused)
         }),
         row(profiles::PROFILES.describe(), "profiles", |_, pair| {
