@@ -1,1 +1,14 @@
-//! Placeholder.
+//! What both sides of Respite say: the blocks inside encrypted messages ([`events`]), the therapy
+//! endpoints ([`api`]) and the gate that lets only ciphertext reach the server's store
+//! ([`ciphertext`]).
+//!
+//! Types and pure functions only: no I/O, no clock, no randomness.
+
+pub mod api;
+pub mod ciphertext;
+pub mod events;
+pub mod role;
+pub mod therapy;
+
+pub use role::Role;
+pub use therapy::TherapyKind;

@@ -1,1 +1,65 @@
-//! Placeholder.
+//! The Respite homeserver: a Matrix homeserver that stores ciphertext only, with a therapy extension.
+
+pub mod account_data;
+pub mod accounts;
+pub mod auth;
+pub mod backup;
+pub mod blobs;
+pub mod clock;
+pub mod config;
+pub mod devices;
+pub mod directory;
+pub mod discovery;
+pub mod endpoint;
+pub mod ephemeral;
+pub mod error;
+pub mod filters;
+pub mod gate;
+pub mod inbox;
+pub mod invites;
+pub mod keys;
+pub mod limits;
+pub mod media;
+pub mod presence;
+pub mod profiles;
+pub mod push;
+pub mod rooms;
+pub mod scheduler;
+pub mod schema;
+pub mod state;
+pub mod store;
+pub mod sync;
+pub mod therapy;
+pub mod to_device;
+pub mod uia;
+
+use axum::Router;
+
+use crate::{error::Error, state::App};
+
+/// Every endpoint of the client-server API, at its paths.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .merge(discovery::router())
+        .merge(accounts::router())
+        .merge(devices::router())
+        .merge(profiles::router())
+        .merge(invites::router())
+        .merge(account_data::router())
+        .merge(filters::router())
+        .merge(directory::router())
+        .merge(rooms::router())
+        .merge(sync::router())
+        .merge(ephemeral::router())
+        .merge(presence::router())
+        .merge(keys::router())
+        .merge(backup::router())
+        .merge(to_device::router())
+        .merge(media::router())
+        .merge(push::router())
+        .merge(scheduler::router())
+        .merge(therapy::router())
+        .fallback(async || Error::unrecognized())
+        .method_not_allowed_fallback(async || Error::method_not_allowed())
+        .with_state(app)
+}

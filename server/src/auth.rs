@@ -1,0 +1,131 @@
+//! Who is asking: a type for each kind of caller. Holding one is the proof.
+
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+use respite_protocol::Role;
+use ruma::{OwnedDeviceId, OwnedUserId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::{Error, Result},
+    state::App,
+    store::Table,
+};
+
+/// An access token as it is kept: its SHA-256. The token itself has 160 random bits or more, so that a plain hash is enough.
+pub type TokenHash = [u8; 32];
+
+/// The sessions, by the hash of their access token.
+pub const ACCESS_TOKENS: Table<TokenHash, Session> = Table::new(0x0101, "access_tokens");
+
+/// What an access token stands for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// Whose.
+    pub user: OwnedUserId,
+    /// Which of their devices.
+    pub device: OwnedDeviceId,
+    /// The role the account was made with.
+    pub role: Role,
+    /// Milliseconds since 1970; `None` lasts until logout.
+    pub expires: Option<u64>,
+}
+
+/// How a token or a code is looked up.
+pub fn hash_token(token: &str) -> TokenHash {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// A kind of caller that a handler asks for.
+pub trait Caller: Sized + Send {
+    /// Finds out whether the request comes from such a caller.
+    fn authenticate(app: &App, parts: &Parts) -> impl Future<Output = Result<Self>> + Send;
+}
+
+/// Anybody at all.
+#[derive(Debug)]
+pub struct Anyone;
+
+/// A logged-in device.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Whose it is.
+    pub user: OwnedUserId,
+    /// Its id.
+    pub device: OwnedDeviceId,
+    /// What its owner is here.
+    pub role: Role,
+    /// The hash of the token that it came with.
+    pub token: TokenHash,
+}
+
+/// A logged-in device of a therapist.
+#[derive(Clone, Debug)]
+pub struct Therapist(pub Device);
+
+/// A logged-in device of whoever runs the server.
+#[derive(Clone, Debug)]
+pub struct Operator(pub Device);
+
+impl Caller for Anyone {
+    async fn authenticate(_: &App, _: &Parts) -> Result<Self> {
+        Ok(Self)
+    }
+}
+
+/// A device where one is logged in, for endpoints that anybody may ask but that tell members more.
+impl Caller for Option<Device> {
+    async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
+        match bearer(&parts.headers) {
+            Some(_) => Device::authenticate(app, parts).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Caller for Device {
+    async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
+        let token = hash_token(bearer(&parts.headers).ok_or_else(Error::missing_token)?);
+        let session =
+            app.store.get(&ACCESS_TOKENS, token).await?.ok_or_else(|| Error::unknown_token(false))?;
+        if session.expires.is_some_and(|expires| expires <= app.clock.millis()) {
+            return Err(Error::unknown_token(true));
+        }
+        Ok(Self { user: session.user, device: session.device, role: session.role, token })
+    }
+}
+
+impl Caller for Therapist {
+    async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
+        let device = Device::authenticate(app, parts).await?;
+        match device.role {
+            Role::Therapist => Ok(Self(device)),
+            _ => Err(Error::forbidden("Only a therapist can do this.")),
+        }
+    }
+}
+
+impl Caller for Operator {
+    async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
+        let device = Device::authenticate(app, parts).await?;
+        match device.role {
+            Role::Operator => Ok(Self(device)),
+            _ => Err(Error::forbidden("Only the operator of this server can do this.")),
+        }
+    }
+}
+
+/// For the few handlers that stream and so are plain axum handlers.
+impl FromRequestParts<App> for Device {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        Self::authenticate(app, parts).await
+    }
+}
+
+/// The token of the `Authorization` header. Tokens in the query string end up in other people's logs: they are not taken.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
+}

@@ -1,0 +1,3 @@
+//! Placeholder until the blobs land.
+/// Encrypted blobs.
+pub struct Blobs {}

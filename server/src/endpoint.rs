@@ -1,0 +1,137 @@
+//! Binds ruma's endpoint definitions to axum, once: paths, methods and types come from the metadata, and a handler is a
+//! function from the server, a caller and a typed request to a typed response.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, FromRequest, RawPathParams, Request, State},
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, on},
+};
+use bytes::{Bytes, BytesMut};
+use http::Method;
+use respite_protocol::ciphertext;
+use ruma::api::{
+    IncomingRequest, Metadata, OutgoingResponse,
+    error::{DeserializationError, FromHttpRequestError},
+    path_builder::PathBuilder,
+};
+
+use crate::{
+    auth::Caller,
+    error::{Error, Result},
+    state::App,
+};
+
+/// The largest JSON body that is read.
+pub const MAX_JSON_BODY: usize = 4 * 1024 * 1024;
+
+/// A router that serves one endpoint at all of its paths.
+///
+/// The caller is authenticated before the body is read.
+pub fn endpoint<R, C, H, F>(handler: H) -> Router<App>
+where
+    R: IncomingRequest + Send + 'static,
+    R::OutgoingResponse: Send,
+    C: Caller + 'static,
+    H: Fn(App, C, R) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<R::OutgoingResponse>> + Send + 'static,
+{
+    let serve = move |State(app): State<App>, params: RawPathParams, request: Request| {
+        let handler = handler.clone();
+        async move { answer::<R, C, H, F>(app, params, request, handler).await.into_response() }
+    };
+    let Ok(method) = MethodFilter::try_from(<R as Metadata>::METHOD) else { return Router::new() };
+    let mut router = Router::new();
+    for path in R::PATH_BUILDER.all_paths() {
+        router = router.route(&axum_path(path), on(method, serve.clone()));
+    }
+    router.layer(DefaultBodyLimit::max(MAX_JSON_BODY))
+}
+
+async fn answer<R, C, H, F>(
+    app: App,
+    params: RawPathParams,
+    request: Request,
+    handler: H,
+) -> Result<Response>
+where
+    R: IncomingRequest,
+    C: Caller,
+    H: Fn(App, C, R) -> F,
+    F: Future<Output = Result<R::OutgoingResponse>>,
+{
+    let (parts, body) = request.into_parts();
+    let caller = C::authenticate(&app, &parts).await?;
+    let request = http::Request::from_parts(parts.clone(), body);
+    let body = read_body(&parts.method, request).await?;
+    let arguments: Vec<&str> = params.iter().map(|(_, value)| value).collect();
+    let request = R::try_from_http_request(http::Request::from_parts(parts, body), &arguments)
+        .map_err(|error| malformed(&error))?;
+    let response = handler(app, caller, request).await?;
+    response
+        .try_into_http_response::<BytesMut>()
+        .map(|response| response.map(|body| Body::from(body.freeze())))
+        .map_err(|error| Error::internal(format_args!("an answer that cannot be written: {error}")))
+}
+
+async fn read_body(method: &Method, request: Request) -> Result<Bytes> {
+    if *method == Method::GET || *method == Method::HEAD {
+        return Ok(Bytes::new());
+    }
+    let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
+        if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
+            Error::too_large("The request is too large.")
+        } else {
+            Error::bad_json("The request did not arrive whole.")
+        }
+    })?;
+    if !ciphertext::depth_ok(&body) {
+        return Err(Error::bad_json("The request's JSON is nested too deeply."));
+    }
+    Ok(body)
+}
+
+/// Parameters are named after their place, since axum wants one name for the same place in all paths.
+fn axum_path(path: &str) -> String {
+    path.split('/')
+        .enumerate()
+        .map(|(place, segment)| {
+            if segment.starts_with('{') { format!("{{p{place}}}") } else { segment.to_owned() }
+        })
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+/// The text of a parser's error may quote the request, so only its kind and place are told.
+fn malformed(error: &FromHttpRequestError) -> Error {
+    use serde_json::error::Category;
+    match error {
+        FromHttpRequestError::MethodMismatch { .. } => Error::method_not_allowed(),
+        FromHttpRequestError::Deserialization(DeserializationError::Json(error)) => {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            match error.classify() {
+                Category::Data => Error::bad_json(format!(
+                    "The request lacks a field, or a field has the wrong type, at {place}."
+                )),
+                _ => Error::new(
+                    http::StatusCode::BAD_REQUEST,
+                    ruma::api::error::ErrorKind::NotJson,
+                    format!("The request is not JSON at {place}."),
+                ),
+            }
+        }
+        FromHttpRequestError::Deserialization(DeserializationError::Utf8(_)) => Error::new(
+            http::StatusCode::BAD_REQUEST,
+            ruma::api::error::ErrorKind::NotJson,
+            "The request is not UTF-8.",
+        ),
+        FromHttpRequestError::Deserialization(DeserializationError::Query(_)) => {
+            Error::invalid_param("A query parameter is missing or has the wrong form.")
+        }
+        FromHttpRequestError::Deserialization(DeserializationError::Ident(_)) => {
+            Error::invalid_param("An id in the request has the wrong form.")
+        }
+        _ => Error::bad_json("The request has the wrong form."),
+    }
+}

@@ -1,0 +1,24 @@
+//! Where requests meet the protocol crate's ciphertext gate: which rooms it guards, and the shapes it wants.
+
+pub use respite_protocol::ciphertext::{Refusal, Verdict};
+use ruma::CanonicalJsonObject;
+
+use crate::{
+    config::{Config, Scope},
+    error::{Error, Result},
+};
+
+/// Whether the gate guards a room: always a therapy room, every other one unless the operator runs plain Matrix beside.
+pub fn guards(config: &Config, is_therapy_room: bool) -> bool {
+    is_therapy_room || config.gate.scope == Scope::Everywhere
+}
+
+/// JSON text as canonical JSON: an object, no floats, no integer beyond 2^53.
+///
+/// # Errors
+/// 400 `M_BAD_JSON`.
+pub fn canonical(json: &str) -> Result<CanonicalJsonObject> {
+    serde_json::from_str(json).map_err(|_| {
+        Error::bad_json("The content must be a JSON object without fractions and without numbers beyond 2^53.")
+    })
+}

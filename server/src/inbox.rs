@@ -1,0 +1,46 @@
+//! What is new for a user, in order. One list per user: whatever concerns somebody puts one small entry here, in the same
+//! commit that made it so, and sync is a scan of it.
+
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::store::{List, Numbered, Slot, StoreError, Tx};
+
+/// The inboxes. The number at an entry's end is the position of the event in its room, 0 for other entries.
+pub const INBOX: List<OwnedUserId, Numbered<Entry>> = List::new(0x0501, "inbox");
+
+/// One thing that is new. It says where to look; what is there is read when it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entry {
+    /// An event in a room; its position is the entry's number.
+    Event(OwnedRoomId),
+    /// Somebody's receipt in a room was moved.
+    Receipt(OwnedRoomId, OwnedUserId),
+    /// Account data of this type was set (`m.push_rules` and, in rooms, `m.tag` and `m.fully_read` too).
+    AccountData(Option<OwnedRoomId>, String),
+    /// This user's devices or keys have changed.
+    Devices(OwnedUserId),
+    /// The user has forgotten the room.
+    Forgotten(OwnedRoomId),
+}
+
+/// Puts an entry into somebody's inbox.
+///
+/// # Errors
+/// The entry cannot be encoded.
+pub fn deliver(tx: &mut Tx, user: &UserId, entry: Entry) -> Result<(), StoreError> {
+    tx.append(&INBOX, user, &Numbered::new(entry, 0)).map(drop)
+}
+
+/// Puts an event into somebody's inbox, by the slot of its append to the room's timeline.
+///
+/// # Errors
+/// The entry cannot be encoded.
+pub fn deliver_event(
+    tx: &mut Tx,
+    user: &UserId,
+    room: &RoomId,
+    position: Slot,
+) -> Result<(), StoreError> {
+    tx.append_numbered(&INBOX, user, Entry::Event(room.to_owned()), position).map(drop)
+}

@@ -1,0 +1,6 @@
+//! Placeholder: media.
+use axum::Router;
+use crate::state::App;
+
+/// The endpoints.
+pub fn router() -> Router<App> { Router::new() }

@@ -1,0 +1,7 @@
+//! Placeholder: rooms.
+pub mod cache;
+use axum::Router;
+use crate::state::App;
+
+/// The endpoints.
+pub fn router() -> Router<App> { Router::new() }

@@ -1,0 +1,4 @@
+//! Placeholder.
+/// Room states that were used lately.
+#[derive(Default)]
+pub struct RoomCache {}

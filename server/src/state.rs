@@ -1,0 +1,67 @@
+//! What every handler is given: the server's parts, each with one home.
+
+use std::{ops::Deref, sync::Arc};
+
+use ruma::{OwnedServerName, signatures::Ed25519KeyPair};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    blobs::Blobs,
+    clock::{Clock, Random},
+    config::Config,
+    ephemeral::Ephemeral,
+    limits::Limiter,
+    rooms::cache::RoomCache,
+    store::Store,
+    uia::Sessions,
+};
+
+/// The server, as handlers see it; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The server's parts.
+pub struct Parts {
+    /// The effective configuration.
+    pub config: Config,
+    /// Everything durable but blobs.
+    pub store: Store,
+    /// Encrypted blobs.
+    pub blobs: Blobs,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// Signs events.
+    pub signing_key: Ed25519KeyPair,
+    /// Room states that were used lately.
+    pub rooms: RoomCache,
+    /// Typing notices and what else is not kept.
+    pub ephemeral: Ephemeral,
+    /// Interactive authentications under way.
+    pub uia: Sessions,
+    /// How often whom may try what.
+    pub limiter: Limiter,
+    /// Cancelled when the server stops: long polls answer, background work ends.
+    pub shutdown: CancellationToken,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The name after the colon in this server's ids.
+    pub fn server_name(&self) -> &OwnedServerName {
+        &self.config.server.name
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,192 @@
+//! The one layer under everything: ordered tables and lists, kept by an engine.
+//!
+//! A noun describes what it keeps as [`Table`]s and [`List`]s, reads through [`Store`], and writes through
+//! [`Store::transact`], which runs the caller's closure again whenever what it read has changed in the meantime.
+//! What an acknowledged commit wrote is on the disk.
+
+pub mod engine;
+mod key;
+mod table;
+mod transaction;
+pub mod watch;
+
+use std::sync::Arc;
+
+pub use self::{
+    engine::{Engine, StoreError},
+    key::{AsKey, Key, PrefixOf},
+    table::{List, Numbered, Table, Value},
+    transaction::{Committed, Slot, Tx},
+    watch::Watch,
+};
+use self::engine::{Cell, Span};
+
+/// How often a transaction is tried again after a conflict before the caller is told to come back later.
+pub const MAX_ATTEMPTS: usize = 64;
+
+/// A handle on the store; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    engine: Arc<dyn Engine>,
+}
+
+/// Which entries of a table a scan wants, beyond the prefix.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// At most this many entries.
+    pub limit: usize,
+    /// From the last entry to the first.
+    pub backwards: bool,
+}
+
+impl Page {
+    /// The first `limit` entries.
+    pub fn first(limit: usize) -> Self {
+        Self { limit, backwards: false }
+    }
+
+    /// The last `limit` entries, last first.
+    pub fn last(limit: usize) -> Self {
+        Self { limit, backwards: true }
+    }
+}
+
+impl Store {
+    /// A store on the given engine.
+    pub fn new(engine: Arc<dyn Engine>) -> Self {
+        Self { engine }
+    }
+
+    /// The engine itself, for backup, scan and migration.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    /// The value at a key.
+    pub async fn get<K: Key, V: Value>(
+        &self,
+        table: &Table<K, V>,
+        key: impl AsKey<K>,
+    ) -> Result<Option<V>, StoreError> {
+        let found = self.engine.get(vec![table.key(&key)]).await?;
+        found.into_iter().next().flatten().map(|bytes| V::decode(&bytes)).transpose()
+    }
+
+    /// The values at several keys, in their order.
+    pub async fn get_many<K: Key, V: Value, A: AsKey<K>>(
+        &self,
+        table: &Table<K, V>,
+        keys: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<Option<V>>, StoreError> {
+        let keys: Vec<_> = keys.into_iter().map(|key| table.key(&key)).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = self.engine.get(keys).await?;
+        found.into_iter().map(|value| value.map(|bytes| V::decode(&bytes)).transpose()).collect()
+    }
+
+    /// The entries whose keys begin with `prefix`, in key order (or against it).
+    pub async fn scan<K: Key, V: Value>(
+        &self,
+        table: &Table<K, V>,
+        prefix: impl PrefixOf<K>,
+        page: Page,
+    ) -> Result<Vec<(K, V)>, StoreError> {
+        let span = Span::prefix(table.prefix(&prefix), page.limit, page.backwards);
+        table.decode(self.engine.scan(span).await?)
+    }
+
+    /// As [`Store::scan`], but only entries after `after` in the direction of reading.
+    pub async fn scan_after<K: Key, V: Value>(
+        &self,
+        table: &Table<K, V>,
+        prefix: impl PrefixOf<K>,
+        after: impl AsKey<K>,
+        page: Page,
+    ) -> Result<Vec<(K, V)>, StoreError> {
+        let span = Span::prefix(table.prefix(&prefix), page.limit, page.backwards)
+            .starting_after(table.key(&after));
+        table.decode(self.engine.scan(span).await?)
+    }
+
+    /// The number of the list's last entry; 0 when nothing was ever appended.
+    pub async fn head<K: Key, V: Value>(
+        &self,
+        list: &List<K, V>,
+        of: impl AsKey<K>,
+    ) -> Result<u64, StoreError> {
+        self.engine.head(list.key(&of)).await
+    }
+
+    /// The entries of a list with numbers above `after`, oldest first.
+    pub async fn after<K: Key, V: Value>(
+        &self,
+        list: &List<K, V>,
+        of: impl AsKey<K>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, V)>, StoreError> {
+        let key = list.key(&of);
+        let span = Span::prefix(key.clone(), limit, false).starting_after(Cell::number(key, after));
+        list.decode(self.engine.scan(span).await?)
+    }
+
+    /// The entries of a list with numbers below `before`, newest first.
+    pub async fn before<K: Key, V: Value>(
+        &self,
+        list: &List<K, V>,
+        of: impl AsKey<K>,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, V)>, StoreError> {
+        let key = list.key(&of);
+        let span = Span::prefix(key.clone(), limit, true).starting_after(Cell::number(key, before));
+        list.decode(self.engine.scan(span).await?)
+    }
+
+    /// The entries of a list with the given numbers, in the order asked for.
+    pub async fn entries<K: Key, V: Value>(
+        &self,
+        list: &List<K, V>,
+        of: impl AsKey<K>,
+        numbers: &[u64],
+    ) -> Result<Vec<Option<V>>, StoreError> {
+        if numbers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let key = list.key(&of);
+        let keys = numbers.iter().map(|number| Cell::number(key.clone(), *number)).collect();
+        let found = self.engine.get(keys).await?;
+        found.into_iter().map(|value| value.map(|bytes| V::decode(&bytes)).transpose()).collect()
+    }
+
+    /// Tells when the list grows. Subscribe first, read second: then nothing is missed.
+    pub fn watch<K: Key, V: Value>(&self, list: &List<K, V>, of: impl AsKey<K>) -> Watch {
+        self.engine.watch(list.key(&of))
+    }
+
+    /// Runs `body` with a fresh transaction and commits what it wrote, all or nothing; when something that it read
+    /// through the transaction has changed by then, runs it again.
+    ///
+    /// The closure takes the transaction and hands it back with its result: `|mut tx| async move { … Ok((tx, result)) }`.
+    ///
+    /// # Errors
+    /// The closure's own error, in which case nothing is written; or the store's.
+    pub async fn transact<T, E, F, Fut>(&self, mut body: F) -> Result<Committed<T>, E>
+    where
+        E: From<StoreError>,
+        F: FnMut(Tx) -> Fut,
+        Fut: Future<Output = Result<(Tx, T), E>>,
+    {
+        for _ in 0..MAX_ATTEMPTS {
+            let (tx, value) = body(Tx::new(self.clone())).await?;
+            match tx.commit().await {
+                Ok(numbers) => return Ok(Committed::new(value, numbers)),
+                Err(StoreError::Conflict) => tokio::task::yield_now().await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Conflict.into())
+    }
+}

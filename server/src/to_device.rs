@@ -1,0 +1,6 @@
+//! Placeholder: to_device.
+use axum::Router;
+use crate::state::App;
+
+/// The endpoints.
+pub fn router() -> Router<App> { Router::new() }

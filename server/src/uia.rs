@@ -1,0 +1,4 @@
+//! Placeholder: interactive authentication.
+/// Interactive authentications under way.
+#[derive(Default)]
+pub struct Sessions {}
