@@ -36,8 +36,13 @@ pub fn is_unreachable(error: &anyhow::Error) -> bool {
 /// Whether it was the server that no longer knows this session.
 pub fn is_logged_out(error: &anyhow::Error) -> bool {
     error.chain().filter_map(http_error).any(|error| {
-        matches!(error.client_api_error_kind(), Some(ErrorKind::UnknownToken(_)))
-            || matches!(error, HttpError::RefreshToken(_))
+        matches!(
+            error.client_api_error_kind(),
+            Some(ErrorKind::UnknownToken(_))
+        ) || matches!(
+            error,
+            HttpError::RefreshToken(RefreshTokenError::RefreshTokenRequired)
+        )
     })
 }
 
@@ -59,7 +64,8 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     match cause.downcast_ref::<RecoveryError>() {
         Some(RecoveryError::SecretStorage(error)) => secret_storage(error),
         Some(RecoveryError::BackupExistsOnServer) => Some(
-            "a key backup is already on the server; restore it with `respite recovery restore`".to_owned(),
+            "a key backup is already on the server; restore it with `respite recovery restore`"
+                .to_owned(),
         ),
         _ => secret_storage(cause.downcast_ref::<SecretStorageError>()?),
     }
@@ -97,13 +103,16 @@ fn http_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Ht
         Some(error)
     } else if let Some(RecoveryError::Sdk(error)) = cause.downcast_ref() {
         sdk(error)
-    } else if let Some(RecoveryError::SecretStorage(SecretStorageError::Sdk(error))) = cause.downcast_ref() {
+    } else if let Some(RecoveryError::SecretStorage(SecretStorageError::Sdk(error))) =
+        cause.downcast_ref()
+    {
         sdk(error)
     } else {
         None
     };
     match http {
         Some(HttpError::Cached(inner)) => Some(inner),
+        Some(HttpError::RefreshToken(RefreshTokenError::MatrixAuth(inner))) => Some(inner),
         other => other,
     }
 }
@@ -120,7 +129,9 @@ fn unreachable(error: &HttpError) -> bool {
 
 fn http(error: &HttpError) -> String {
     if let HttpError::Reqwest(error) = error {
-        let host = error.url().map(|url| format!(" {}", url.origin().ascii_serialization()));
+        let host = error
+            .url()
+            .map(|url| format!(" {}", url.origin().ascii_serialization()));
         let host = host.unwrap_or_default();
         return if error.is_timeout() {
             format!("the server{host} does not answer; try again later")
@@ -128,7 +139,7 @@ fn http(error: &HttpError) -> String {
             format!("the server{host} cannot be reached; check its address and your connection")
         };
     }
-    if let HttpError::RefreshToken(RefreshTokenError::MatrixAuth(_) | RefreshTokenError::RefreshTokenRequired) = error {
+    if let HttpError::RefreshToken(RefreshTokenError::RefreshTokenRequired) = error {
         return LOGGED_OUT.to_owned();
     }
     if let Some(info) = error.as_uiaa_response() {
@@ -140,9 +151,15 @@ fn http(error: &HttpError) -> String {
     match error.as_client_api_error() {
         Some(error) => match &error.body {
             ruma::api::error::ErrorBody::Standard(said) => server_said(&said.message, &said.kind),
-            _ => format!("the server answered with an error ({}) and no reason", error.status_code.as_u16()),
+            _ => format!(
+                "the server answered with an error ({}) and no reason",
+                error.status_code.as_u16()
+            ),
         },
-        None => "the server's answer cannot be understood; is there a Matrix server at that address?".to_owned(),
+        None => {
+            "the server's answer cannot be understood; is there a Matrix server at that address?"
+                .to_owned()
+        }
     }
 }
 
@@ -155,7 +172,11 @@ fn server_said(message: &str, kind: &ErrorKind) -> String {
         _ => {}
     }
     let said: String = message.trim().chars().take(MAX_SERVER_CHARS).collect();
-    if said.is_empty() { format!("the server refused it ({})", kind.errcode()) } else { said }
+    if said.is_empty() {
+        format!("the server refused it ({})", kind.errcode())
+    } else {
+        said
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +187,10 @@ mod tests {
     use super::*;
 
     fn answered(status: u16, body: &str) -> anyhow::Error {
-        let response = http::Response::builder().status(status).body(body.as_bytes()).unwrap();
+        let response = http::Response::builder()
+            .status(status)
+            .body(body.as_bytes())
+            .unwrap();
         let error = UiaaResponse::from_http_response(response);
         let error = HttpError::from(FromHttpResponseError::Server(error));
         matrix_sdk::Error::from(error).into()
@@ -174,15 +198,26 @@ mod tests {
 
     #[test]
     fn what_the_server_says_is_shown_after_what_was_tried() {
-        let error = answered(403, r#"{"errcode":"M_FORBIDDEN","error":"The code has expired."}"#);
-        let error = Err::<(), _>(error).context("the account was not made").unwrap_err();
-        assert_eq!(sentence(&error), "the account was not made: The code has expired.");
+        let error = answered(
+            403,
+            r#"{"errcode":"M_FORBIDDEN","error":"The code has expired."}"#,
+        );
+        let error = Err::<(), _>(error)
+            .context("the account was not made")
+            .unwrap_err();
+        assert_eq!(
+            sentence(&error),
+            "the account was not made: The code has expired."
+        );
         assert!(!is_unreachable(&error));
     }
 
     #[test]
     fn a_server_cannot_draw_on_the_terminal() {
-        let error = answered(400, "{\"errcode\":\"M_UNKNOWN\",\"error\":\"a\\u001b[2Jb\\nc\"}");
+        let error = answered(
+            400,
+            "{\"errcode\":\"M_UNKNOWN\",\"error\":\"a\\u001b[2Jb\\nc\"}",
+        );
         assert_eq!(sentence(&error), "a\u{fffd}[2Jb c");
     }
 
@@ -204,10 +239,15 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_not_there_is_named_with_its_address() {
         // Port 9 (discard) on loopback: nothing listens there.
-        let error = matrix_sdk::reqwest::get("http://127.0.0.1:9/").await.unwrap_err();
+        let error = matrix_sdk::reqwest::get("http://127.0.0.1:9/")
+            .await
+            .unwrap_err();
         let error = anyhow::Error::from(HttpError::from(error));
         let sentence = sentence(&error);
-        assert!(sentence.contains("http://127.0.0.1:9") && sentence.contains("cannot be reached"), "{sentence}");
+        assert!(
+            sentence.contains("http://127.0.0.1:9") && sentence.contains("cannot be reached"),
+            "{sentence}"
+        );
         assert!(is_unreachable(&error));
     }
 }

@@ -57,25 +57,41 @@ pub fn resolve<'a, T>(
         return Ok(exact);
     }
     let folded = name.to_lowercase();
-    let called: Vec<_> = all.iter().filter(|n| n.names().any(|alias| alias == folded)).collect();
+    let called: Vec<_> = all
+        .iter()
+        .filter(|n| n.names().any(|alias| alias == folded))
+        .collect();
     let fitting = if called.is_empty() && !folded.is_empty() {
-        all.iter().filter(|n| n.names().any(|alias| alias.starts_with(&folded))).collect()
+        all.iter()
+            .filter(|n| n.names().any(|alias| alias.starts_with(&folded)))
+            .collect()
     } else {
         called
     };
     match fitting.as_slice() {
         [one] => Ok(one),
-        [] => Err(NameError::Unknown { what, name: name.to_owned(), known: labels(all.iter()) }),
+        [] => Err(NameError::Unknown {
+            what,
+            name: name.to_owned(),
+            known: labels(all.iter()),
+        }),
         many => {
             let fitting = labels(many.iter().copied());
-            Err(NameError::Ambiguous { what, name: name.to_owned(), fitting })
+            Err(NameError::Ambiguous {
+                what,
+                name: name.to_owned(),
+                fitting,
+            })
         }
     }
 }
 
 impl<T> Named<T> {
     fn names(&self) -> impl Iterator<Item = String> {
-        self.aliases.iter().chain([&self.id]).map(|name| name.to_lowercase())
+        self.aliases
+            .iter()
+            .chain([&self.id])
+            .map(|name| name.to_lowercase())
     }
 }
 
@@ -90,7 +106,11 @@ fn labels<'a, T: 'a>(all: impl Iterator<Item = &'a Named<T>>) -> Vec<String> {
 }
 
 fn choice(known: &[String]) -> String {
-    if known.is_empty() { String::new() } else { format!("; there is: {}", known.join(", ")) }
+    if known.is_empty() {
+        String::new()
+    } else {
+        format!("; there is: {}", known.join(", "))
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +120,12 @@ mod tests {
     fn room(id: &str, aliases: &[&str]) -> Named<u8> {
         let label = format!("{} ({id})", aliases.first().unwrap_or(&"?"));
         let aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
-        Named { thing: 0, id: id.to_owned(), label, aliases }
+        Named {
+            thing: 0,
+            id: id.to_owned(),
+            label,
+            aliases,
+        }
     }
 
     fn practice() -> Vec<Named<u8>> {
@@ -117,7 +142,14 @@ mod tests {
 
     #[test]
     fn a_client_is_named_by_pseudonym_account_or_room() {
-        for name in ["Night Heron", "night heron", "HERON", "@heron:clinic", "!aaa", " her "] {
+        for name in [
+            "Night Heron",
+            "night heron",
+            "HERON",
+            "@heron:clinic",
+            "!aaa",
+            " her ",
+        ] {
             assert_eq!(found(name).as_deref(), Ok("!aaa"), "{name}");
         }
     }
@@ -131,7 +163,10 @@ mod tests {
     #[test]
     fn an_ambiguous_name_lists_who_is_meant() {
         let error = found("night").unwrap_err().to_string();
-        assert!(error.contains("Night Heron (!aaa)") && error.contains("Night Owl (!aab)"), "{error}");
+        assert!(
+            error.contains("Night Heron (!aaa)") && error.contains("Night Owl (!aab)"),
+            "{error}"
+        );
         assert!(!error.contains("Owlet"), "{error}");
     }
 

@@ -28,8 +28,16 @@ impl Output {
     ///
     /// If standard output is closed.
     pub fn result<T: Serialize>(self, result: &T, human: impl FnOnce(&T) -> String) -> Result<()> {
-        let text = if self.json { serde_json::to_string(result)? } else { human(result) };
-        if text.is_empty() { Ok(()) } else { print(&text) }
+        let text = if self.json {
+            serde_json::to_string(result)?
+        } else {
+            human(result)
+        };
+        if text.is_empty() {
+            Ok(())
+        } else {
+            print(&text)
+        }
     }
 
     /// Prints a list: a JSON document an entry, or a line each, or `empty` if there is none.
@@ -37,7 +45,12 @@ impl Output {
     /// # Errors
     ///
     /// If standard output is closed.
-    pub fn list<T: Serialize>(self, list: &[T], empty: &str, human: impl Fn(&T) -> String) -> Result<()> {
+    pub fn list<T: Serialize>(
+        self,
+        list: &[T],
+        empty: &str,
+        human: impl Fn(&T) -> String,
+    ) -> Result<()> {
         if list.is_empty() && !self.json {
             return print(empty);
         }
@@ -58,5 +71,7 @@ impl Output {
 
 fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("the result cannot be printed")
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .context("the result cannot be printed")
 }

@@ -66,9 +66,14 @@ impl Profile {
     pub fn new(home: &Path, name: &str) -> Result<Self> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         if name.is_empty() || name.len() > MAX_NAME_CHARS || !name.bytes().all(allowed) {
-            bail!("a profile's name has 1 to {MAX_NAME_CHARS} letters, digits, underscores or hyphens");
+            bail!(
+                "a profile's name has 1 to {MAX_NAME_CHARS} letters, digits, underscores or hyphens"
+            );
         }
-        Ok(Self { name: name.to_owned(), dir: home.join(name) })
+        Ok(Self {
+            name: name.to_owned(),
+            dir: home.join(name),
+        })
     }
 
     /// The profile's name.
@@ -126,12 +131,17 @@ impl Profile {
             );
         }
         if self.store_dir().exists() {
-            fs::remove_dir_all(self.store_dir()).context("an unfinished login cannot be removed")?;
+            fs::remove_dir_all(self.store_dir())
+                .context("an unfinished login cannot be removed")?;
         }
         make_private_dir(&self.store_dir())?;
         let (protection, secret) = match keys {
-            Keys { file: Some(file), .. } => (Protection::KeyFile, read_key(file)?),
-            Keys { passphrase: true, .. } => (Protection::Passphrase, ask.new_passphrase()?),
+            Keys {
+                file: Some(file), ..
+            } => (Protection::KeyFile, read_key(file)?),
+            Keys {
+                passphrase: true, ..
+            } => (Protection::Passphrase, ask.new_passphrase()?),
             _ => (Protection::Generated, self.generate_key()?),
         };
         Vault::create(self.session_file(), protection, &secret)
@@ -149,16 +159,20 @@ impl Profile {
                 self.name
             );
         }
-        Vault::open(self.session_file(), |protection| match (protection, &keys.file) {
-            (_, Some(file)) => read_key(file),
-            (Protection::Generated, None) => {
-                let path = self.dir.join("key");
-                refuse_if_others_can_read(&path)?;
-                read_key(&path)
-            }
-            (Protection::Passphrase, None) => ask.passphrase(),
-            (Protection::KeyFile, None) => {
-                bail!("this profile is locked with a key file; name it with --key-file or RESPITE_KEY_FILE")
+        Vault::open(self.session_file(), |protection| {
+            match (protection, &keys.file) {
+                (_, Some(file)) => read_key(file),
+                (Protection::Generated, None) => {
+                    let path = self.dir.join("key");
+                    refuse_if_others_can_read(&path)?;
+                    read_key(&path)
+                }
+                (Protection::Passphrase, None) => ask.passphrase(),
+                (Protection::KeyFile, None) => {
+                    bail!(
+                        "this profile is locked with a key file; name it with --key-file or RESPITE_KEY_FILE"
+                    )
+                }
             }
         })
     }
@@ -187,14 +201,23 @@ impl Profile {
 
     fn generate_key(&self) -> Result<Zeroizing<String>> {
         let mut bytes = Zeroizing::new([0_u8; GENERATED_KEY_BYTES]);
-        SysRng.try_fill_bytes(bytes.as_mut()).context("the system gives no random numbers")?;
-        let key = Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        SysRng
+            .try_fill_bytes(bytes.as_mut())
+            .context("the system gives no random numbers")?;
+        let key = Zeroizing::new(
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>(),
+        );
         let path = self.dir.join("key");
         if path.exists() {
             fs::remove_file(&path).context("an old key file cannot be removed")?;
         }
         let mut file = private_file(&path)?;
-        file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).context("the key file cannot be written")?;
+        file.write_all(key.as_bytes())
+            .and_then(|()| file.sync_all())
+            .context("the key file cannot be written")?;
         Ok(key)
     }
 }
@@ -221,9 +244,15 @@ fn read_key(path: &Path) -> Result<Zeroizing<String>> {
     let unreadable = || format!("the key file {} cannot be read", path.display());
     let file = File::open(path).with_context(unreadable)?;
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_KEY_FILE_BYTES + 1).read_to_end(&mut bytes).with_context(unreadable)?;
+    file.take(MAX_KEY_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .with_context(unreadable)?;
     if bytes.len() as u64 > MAX_KEY_FILE_BYTES {
-        bail!("the key file {} is larger than {} KiB", path.display(), MAX_KEY_FILE_BYTES / 1024);
+        bail!(
+            "the key file {} is larger than {} KiB",
+            path.display(),
+            MAX_KEY_FILE_BYTES / 1024
+        );
     }
     // Bytes that are no text are taken as they are: every byte one character.
     let key = match std::str::from_utf8(&bytes) {
@@ -242,7 +271,9 @@ fn make_private_dir(path: &Path) -> Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).with_context(|| format!("the directory {} cannot be made", path.display()))
+    builder
+        .create(path)
+        .with_context(|| format!("the directory {} cannot be made", path.display()))
 }
 
 fn private_file(path: &Path) -> Result<File> {
@@ -250,7 +281,9 @@ fn private_file(path: &Path) -> Result<File> {
     options.create(true).truncate(false).read(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).with_context(|| format!("the file {} cannot be opened", path.display()))
+    options
+        .open(path)
+        .with_context(|| format!("the file {} cannot be opened", path.display()))
 }
 
 #[cfg(unix)]
@@ -262,7 +295,10 @@ fn refuse_if_others_can_read(path: &Path) -> Result<()> {
         .permissions()
         .mode();
     if mode & 0o077 != 0 {
-        bail!("other people on this machine can read {0}; run: chmod 600 {0}", path.display());
+        bail!(
+            "other people on this machine can read {0}; run: chmod 600 {0}",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -332,7 +368,10 @@ mod tests {
         let vault = profile.new_vault(&Keys::default(), &Nobody).unwrap();
         vault.keep(session()).unwrap();
         let opened = profile.open_vault(&Keys::default(), &Nobody).unwrap();
-        assert_eq!(opened.kept().unwrap().session.tokens.access_token, "secret-access");
+        assert_eq!(
+            opened.kept().unwrap().session.tokens.access_token,
+            "secret-access"
+        );
         assert_eq!(opened.store_key(), vault.store_key());
 
         #[cfg(unix)]
@@ -342,9 +381,19 @@ mod tests {
                 let path = home.path().join("default").join(path);
                 fs::metadata(path).unwrap().permissions().mode() & 0o777
             };
-            assert_eq!((mode("key"), mode("session.json"), mode("store"), mode(".")), (0o600, 0o600, 0o700, 0o700));
-            fs::set_permissions(home.path().join("default/key"), fs::Permissions::from_mode(0o644)).unwrap();
-            let error = profile.open_vault(&Keys::default(), &Nobody).unwrap_err().to_string();
+            assert_eq!(
+                (mode("key"), mode("session.json"), mode("store"), mode(".")),
+                (0o600, 0o600, 0o700, 0o700)
+            );
+            fs::set_permissions(
+                home.path().join("default/key"),
+                fs::Permissions::from_mode(0o644),
+            )
+            .unwrap();
+            let error = profile
+                .open_vault(&Keys::default(), &Nobody)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains("chmod 600"), "{error}");
         }
     }
@@ -353,8 +402,15 @@ mod tests {
     fn with_a_passphrase_the_disk_holds_no_token() {
         let home = home();
         let profile = Profile::new(home.path(), "default").unwrap();
-        let keys = Keys { file: None, passphrase: true };
-        profile.new_vault(&keys, &Says("after the night shift")).unwrap().keep(session()).unwrap();
+        let keys = Keys {
+            file: None,
+            passphrase: true,
+        };
+        profile
+            .new_vault(&keys, &Says("after the night shift"))
+            .unwrap()
+            .keep(session())
+            .unwrap();
 
         for entry in fs::read_dir(home.path().join("default")).unwrap() {
             let path = entry.unwrap().path();
@@ -364,8 +420,14 @@ mod tests {
             }
         }
         assert!(!home.path().join("default/key").exists());
-        assert!(profile.open_vault(&Keys::default(), &Says("after the night shift")).is_ok());
-        let error = profile.open_vault(&Keys::default(), &Says("guess")).unwrap_err();
+        assert!(
+            profile
+                .open_vault(&Keys::default(), &Says("after the night shift"))
+                .is_ok()
+        );
+        let error = profile
+            .open_vault(&Keys::default(), &Says("guess"))
+            .unwrap_err();
         assert!(error.to_string().contains("does not fit"), "{error}");
     }
 
@@ -374,11 +436,21 @@ mod tests {
         let home = home();
         let key = home.path().join("usb-stick");
         fs::write(&key, [0, 159, 146, 150, 10]).unwrap();
-        let keys = Keys { file: Some(key), passphrase: false };
+        let keys = Keys {
+            file: Some(key),
+            passphrase: false,
+        };
         let profile = Profile::new(home.path(), "default").unwrap();
-        profile.new_vault(&keys, &Nobody).unwrap().keep(session()).unwrap();
+        profile
+            .new_vault(&keys, &Nobody)
+            .unwrap()
+            .keep(session())
+            .unwrap();
         assert!(profile.open_vault(&keys, &Nobody).is_ok());
-        let error = profile.open_vault(&Keys::default(), &Nobody).unwrap_err().to_string();
+        let error = profile
+            .open_vault(&Keys::default(), &Nobody)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("--key-file"), "{error}");
     }
 
@@ -397,7 +469,11 @@ mod tests {
     fn logging_in_twice_is_refused_and_logging_out_leaves_nothing() {
         let home = home();
         let profile = Profile::new(home.path(), "default").unwrap();
-        profile.new_vault(&Keys::default(), &Nobody).unwrap().keep(session()).unwrap();
+        profile
+            .new_vault(&Keys::default(), &Nobody)
+            .unwrap()
+            .keep(session())
+            .unwrap();
         assert!(profile.new_vault(&Keys::default(), &Nobody).is_err());
         profile.remove().unwrap();
         assert!(!home.path().join("default").exists());

@@ -52,7 +52,11 @@ impl<'a> Source<'a> {
             Self::Stdin => line_of_stdin()?,
             Self::Terminal => ask(what, &format!("{}: ", capitalised(what)))?,
         };
-        if secret.is_empty() { bail!("the {what} is empty") } else { Ok(secret) }
+        if secret.is_empty() {
+            bail!("the {what} is empty")
+        } else {
+            Ok(secret)
+        }
     }
 
     /// Reads a secret that is being chosen: on the terminal it is asked for twice.
@@ -77,8 +81,12 @@ impl<'a> Source<'a> {
 pub fn line_of_stdin() -> Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(String::new());
     let mut stdin = io::stdin().lock().take(MAX_SECRET_BYTES);
-    stdin.read_line(&mut line).context("standard input cannot be read")?;
-    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+    stdin
+        .read_line(&mut line)
+        .context("standard input cannot be read")?;
+    Ok(Zeroizing::new(
+        line.trim_end_matches(['\r', '\n']).to_owned(),
+    ))
 }
 
 /// Asks on the terminal for the passphrase of a profile.
@@ -97,7 +105,9 @@ impl Ask for Terminal {
 
 fn ask(what: &str, prompt: &str) -> Result<Zeroizing<String>> {
     if !io::stdin().is_terminal() {
-        bail!("there is no terminal to ask for the {what}; give it in a file or on standard input, see --help");
+        bail!(
+            "there is no terminal to ask for the {what}; give it in a file or on standard input, see --help"
+        );
     }
     let secret = rpassword::prompt_password(prompt).context("the terminal cannot be read")?;
     Ok(Zeroizing::new(secret.trim().to_owned()))
@@ -106,12 +116,17 @@ fn ask(what: &str, prompt: &str) -> Result<Zeroizing<String>> {
 fn first_line(file: File) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     file.take(MAX_SECRET_BYTES).read_to_string(&mut text)?;
-    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+    Ok(Zeroizing::new(
+        text.lines().next().unwrap_or_default().to_owned(),
+    ))
 }
 
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -125,16 +140,29 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("password");
         fs::write(&file, "correct horse \nsomething else\n").unwrap();
-        assert_eq!(*Source::of(Some(&file), false).read("password").unwrap(), "correct horse ");
+        assert_eq!(
+            *Source::of(Some(&file), false).read("password").unwrap(),
+            "correct horse "
+        );
         fs::write(&file, "\n").unwrap();
-        let error = Source::File(&file).read("password").unwrap_err().to_string();
+        let error = Source::File(&file)
+            .read("password")
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "the password is empty");
-        assert!(Source::File(&dir.path().join("absent")).read("password").is_err());
+        assert!(
+            Source::File(&dir.path().join("absent"))
+                .read("password")
+                .is_err()
+        );
     }
 
     #[test]
     fn the_dash_means_standard_input() {
-        assert!(matches!(Source::of(Some(Path::new("-")), false), Source::Stdin));
+        assert!(matches!(
+            Source::of(Some(Path::new("-")), false),
+            Source::Stdin
+        ));
         assert!(matches!(Source::of(None, true), Source::Stdin));
         assert!(matches!(Source::of(None, false), Source::Terminal));
     }

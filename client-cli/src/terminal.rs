@@ -79,12 +79,18 @@ mod tests {
 
     #[test]
     fn a_name_cannot_forge_a_second_line() {
-        assert_eq!(line("therapist\r\n10:00 nurse: yes"), "therapist  10:00 nurse: yes");
+        assert_eq!(
+            line("therapist\r\n10:00 nurse: yes"),
+            "therapist  10:00 nurse: yes"
+        );
     }
 
     #[test]
     fn a_message_cannot_pass_for_the_programs_own_lines() {
-        assert_eq!(paragraph("one\ntwo\r\nthree\n\n", 4), "one\n    two\n    three");
+        assert_eq!(
+            paragraph("one\ntwo\r\nthree\n\n", 4),
+            "one\n    two\n    three"
+        );
     }
 
     #[test]

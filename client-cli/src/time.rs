@@ -42,7 +42,9 @@ pub fn duration(text: &str) -> Result<Duration, TimeError> {
     if span.get_years() != 0 || span.get_months() != 0 {
         return Err(wrong());
     }
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    let duration = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| wrong())?;
     let duration = Duration::try_from(duration).map_err(|_| wrong())?;
     if duration.is_zero() || duration > MAX_DURATION {
         return Err(wrong());
@@ -71,7 +73,9 @@ pub fn moment(text: &str, now: &Zoned) -> Result<Timestamp, TimeError> {
     let has_time = text.contains(':');
     match text.parse::<DateTime>() {
         Ok(local) if has_time => {
-            let zoned = local.to_zoned(now.time_zone().clone()).map_err(|_| TimeError::Range)?;
+            let zoned = local
+                .to_zoned(now.time_zone().clone())
+                .map_err(|_| TimeError::Range)?;
             Ok(zoned.timestamp())
         }
         _ => Err(TimeError::Time(text.to_owned())),
@@ -92,10 +96,14 @@ pub fn day(text: &str, now: &Zoned) -> Result<Timestamp, TimeError> {
             then.to_zoned(now.time_zone().clone()).date()
         }
         None if text.contains(':') => return moment(text, now),
-        None => text.parse::<Date>().map_err(|_| TimeError::Day(text.to_owned()))?,
+        None => text
+            .parse::<Date>()
+            .map_err(|_| TimeError::Day(text.to_owned()))?,
     };
     let end = date.at(23, 59, 59, 0);
-    let end = end.to_zoned(now.time_zone().clone()).map_err(|_| TimeError::Range)?;
+    let end = end
+        .to_zoned(now.time_zone().clone())
+        .map_err(|_| TimeError::Range)?;
     Ok(end.timestamp())
 }
 
@@ -151,12 +159,17 @@ pub fn distance(timestamp: Timestamp, now: Timestamp) -> String {
         (d, 0, _) => format!("{d}d"),
         (d, h, _) => format!("{d}d {h}h"),
     };
-    if seconds >= 0 { format!("in {length}") } else { format!("{length} ago") }
+    if seconds >= 0 {
+        format!("in {length}")
+    } else {
+        format!("{length} ago")
+    }
 }
 
 fn clock(text: &str) -> Option<Time> {
     let (hour, minute) = text.split_once(':')?;
-    let digits = |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    let digits =
+        |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
     if !digits(hour) || !digits(minute) {
         return None;
     }
@@ -165,12 +178,22 @@ fn clock(text: &str) -> Option<Time> {
 
 fn next(time: Time, now: &Zoned) -> Result<Timestamp, TimeError> {
     let zone = now.time_zone().clone();
-    let today = now.date().to_datetime(time).to_zoned(zone.clone()).map_err(|_| TimeError::Range)?;
+    let today = now
+        .date()
+        .to_datetime(time)
+        .to_zoned(zone.clone())
+        .map_err(|_| TimeError::Range)?;
     if today.timestamp() > now.timestamp() {
         return Ok(today.timestamp());
     }
-    let tomorrow = now.date().checked_add(1.day()).map_err(|_| TimeError::Range)?;
-    let tomorrow = tomorrow.to_datetime(time).to_zoned(zone).map_err(|_| TimeError::Range)?;
+    let tomorrow = now
+        .date()
+        .checked_add(1.day())
+        .map_err(|_| TimeError::Range)?;
+    let tomorrow = tomorrow
+        .to_datetime(time)
+        .to_zoned(zone)
+        .map_err(|_| TimeError::Range)?;
     Ok(tomorrow.timestamp())
 }
 
@@ -179,7 +202,10 @@ mod tests {
     use super::*;
 
     fn berlin(text: &str) -> Zoned {
-        text.parse::<DateTime>().unwrap().in_tz("Europe/Berlin").unwrap()
+        text.parse::<DateTime>()
+            .unwrap()
+            .in_tz("Europe/Berlin")
+            .unwrap()
     }
 
     fn utc(text: &str) -> Timestamp {
@@ -188,7 +214,14 @@ mod tests {
 
     #[test]
     fn a_therapist_writes_durations_as_they_come() {
-        let cases = [("90s", 90), ("45m", 2_700), ("8h", 28_800), ("1h30m", 5_400), ("7d", 604_800), ("2w", 1_209_600)];
+        let cases = [
+            ("90s", 90),
+            ("45m", 2_700),
+            ("8h", 28_800),
+            ("1h30m", 5_400),
+            ("7d", 604_800),
+            ("2w", 1_209_600),
+        ];
         for (text, seconds) in cases {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
@@ -200,24 +233,45 @@ mod tests {
     #[test]
     fn a_clock_time_is_the_next_one() {
         let evening = berlin("2026-11-30T20:00:00");
-        assert_eq!(moment("21:30", &evening).unwrap(), utc("2026-11-30T20:30:00Z"));
-        assert_eq!(moment("7:05", &evening).unwrap(), utc("2026-12-01T06:05:00Z"));
-        assert_eq!(moment("20:00", &evening).unwrap(), utc("2026-12-01T19:00:00Z"));
+        assert_eq!(
+            moment("21:30", &evening).unwrap(),
+            utc("2026-11-30T20:30:00Z")
+        );
+        assert_eq!(
+            moment("7:05", &evening).unwrap(),
+            utc("2026-12-01T06:05:00Z")
+        );
+        assert_eq!(
+            moment("20:00", &evening).unwrap(),
+            utc("2026-12-01T19:00:00Z")
+        );
     }
 
     #[test]
     fn a_clock_time_over_a_change_of_clocks_is_still_that_time() {
         let before = berlin("2026-03-28T23:00:00");
-        assert_eq!(moment("08:00", &before).unwrap(), utc("2026-03-29T06:00:00Z"));
+        assert_eq!(
+            moment("08:00", &before).unwrap(),
+            utc("2026-03-29T06:00:00Z")
+        );
     }
 
     #[test]
     fn times_ahead_local_and_absolute_are_understood() {
         let now = berlin("2026-07-01T12:00:00");
         assert_eq!(moment("+2h30m", &now).unwrap(), utc("2026-07-01T12:30:00Z"));
-        assert_eq!(moment("2026-07-02 08:00", &now).unwrap(), utc("2026-07-02T06:00:00Z"));
-        assert_eq!(moment("2026-07-02T08:00:00Z", &now).unwrap(), utc("2026-07-02T08:00:00Z"));
-        assert_eq!(moment("2026-07-02T08:00:00-05:00", &now).unwrap(), utc("2026-07-02T13:00:00Z"));
+        assert_eq!(
+            moment("2026-07-02 08:00", &now).unwrap(),
+            utc("2026-07-02T06:00:00Z")
+        );
+        assert_eq!(
+            moment("2026-07-02T08:00:00Z", &now).unwrap(),
+            utc("2026-07-02T08:00:00Z")
+        );
+        assert_eq!(
+            moment("2026-07-02T08:00:00-05:00", &now).unwrap(),
+            utc("2026-07-02T13:00:00Z")
+        );
         for text in ["2026-07-02", "25:00", "8", "tomorrow", "+", "12:345", ""] {
             assert!(moment(text, &now).is_err(), "{text}");
         }
@@ -226,9 +280,15 @@ mod tests {
     #[test]
     fn a_due_day_lasts_until_its_end() {
         let now = berlin("2026-07-01T12:00:00");
-        assert_eq!(day("2026-07-03", &now).unwrap(), utc("2026-07-03T21:59:59Z"));
+        assert_eq!(
+            day("2026-07-03", &now).unwrap(),
+            utc("2026-07-03T21:59:59Z")
+        );
         assert_eq!(day("+7d", &now).unwrap(), utc("2026-07-08T21:59:59Z"));
-        assert_eq!(day("2026-07-03 18:00", &now).unwrap(), utc("2026-07-03T16:00:00Z"));
+        assert_eq!(
+            day("2026-07-03 18:00", &now).unwrap(),
+            utc("2026-07-03T16:00:00Z")
+        );
         assert!(day("friday", &now).is_err());
     }
 
@@ -250,7 +310,13 @@ mod tests {
 
     #[test]
     fn times_from_a_hostile_server_do_not_panic() {
-        assert_eq!(from_matrix(MilliSecondsSinceUnixEpoch(UInt::MAX)), Timestamp::MAX);
-        assert_eq!(to_matrix(utc("1960-01-01T00:00:00Z")), MilliSecondsSinceUnixEpoch(UInt::MIN));
+        assert_eq!(
+            from_matrix(MilliSecondsSinceUnixEpoch(UInt::MAX)),
+            Timestamp::MAX
+        );
+        assert_eq!(
+            to_matrix(utc("1960-01-01T00:00:00Z")),
+            MilliSecondsSinceUnixEpoch(UInt::MIN)
+        );
     }
 }

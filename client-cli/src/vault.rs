@@ -56,7 +56,9 @@ pub struct Vault {
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vault").field("protection", &self.protection).finish_non_exhaustive()
+        f.debug_struct("Vault")
+            .field("protection", &self.protection)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,10 +87,21 @@ impl Vault {
     /// If the system gives no random numbers.
     pub fn create(path: PathBuf, protection: Protection, secret: &str) -> Result<Self> {
         let cipher = StoreCipher::new().context("the system gives no random numbers")?;
-        let locked_cipher = cipher.export(secret).context("the session's key cannot be made")?;
+        let locked_cipher = cipher
+            .export(secret)
+            .context("the session's key cannot be made")?;
         let mut store_key = Zeroizing::new([0; 32]);
-        SysRng.try_fill_bytes(store_key.as_mut()).context("the system gives no random numbers")?;
-        Ok(Self { path, protection, locked_cipher, cipher, store_key, kept: Mutex::new(None) })
+        SysRng
+            .try_fill_bytes(store_key.as_mut())
+            .context("the system gives no random numbers")?;
+        Ok(Self {
+            path,
+            protection,
+            locked_cipher,
+            cipher,
+            store_key,
+            kept: Mutex::new(None),
+        })
     }
 
     /// Opens a vault with the secret that `secret` gives for its protection.
@@ -109,7 +122,14 @@ impl Vault {
         let store_key = Zeroizing::new(sealed.store_key);
         sealed.store_key.zeroize();
         let kept = Mutex::new(Some(sealed.kept));
-        Ok(Self { path, protection: on_disk.protection, locked_cipher, cipher, store_key, kept })
+        Ok(Self {
+            path,
+            protection: on_disk.protection,
+            locked_cipher,
+            cipher,
+            store_key,
+            kept,
+        })
     }
 
     /// The key of the SQLite store.
@@ -119,7 +139,10 @@ impl Vault {
 
     /// The session, if there is one yet.
     pub fn kept(&self) -> Option<Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Keeps a session: on disk when this returns.
@@ -128,8 +151,14 @@ impl Vault {
     ///
     /// If the file cannot be written.
     pub fn keep(&self, kept: Kept) -> Result<()> {
-        let mut sealed = Sealed { store_key: *self.store_key, kept: kept.clone() };
-        let sealed_bytes = self.cipher.encrypt_value(&sealed).context("the session cannot be sealed")?;
+        let mut sealed = Sealed {
+            store_key: *self.store_key,
+            kept: kept.clone(),
+        };
+        let sealed_bytes = self
+            .cipher
+            .encrypt_value(&sealed)
+            .context("the session cannot be sealed")?;
         sealed.store_key.zeroize();
         let on_disk = OnDisk {
             version: VERSION,
@@ -150,7 +179,9 @@ impl Vault {
     ///
     /// If there is no session, or the file cannot be written.
     pub fn keep_tokens(&self, tokens: SessionTokens) -> Result<()> {
-        let Some(mut kept) = self.kept() else { bail!("there is no session to refresh") };
+        let Some(mut kept) = self.kept() else {
+            bail!("there is no session to refresh")
+        };
         kept.session.tokens = tokens;
         self.keep(kept)
     }
@@ -172,22 +203,30 @@ fn read(path: &Path) -> Result<OnDisk> {
     let on_disk: OnDisk = serde_json::from_slice(&bytes)
         .with_context(|| format!("the session file {} is damaged", path.display()))?;
     if on_disk.version != VERSION {
-        bail!("the session file {} is of a newer version of respite", path.display());
+        bail!(
+            "the session file {} is of a newer version of respite",
+            path.display()
+        );
     }
     Ok(on_disk)
 }
 
 fn unseal(cipher: &StoreCipher, on_disk: &OnDisk) -> Result<Sealed> {
     let damaged = "the session file is damaged or of another login";
-    cipher.decrypt_value(on_disk.sealed.as_bytes()).context(damaged)
+    cipher
+        .decrypt_value(on_disk.sealed.as_bytes())
+        .context(damaged)
 }
 
 fn write(path: &Path, on_disk: &OnDisk) -> Result<()> {
     let written = || "the session cannot be written; is the disk full?";
     let dir = path.parent().context("the session file has no directory")?;
     let mut file = tempfile::NamedTempFile::new_in(dir).with_context(written)?;
-    file.write_all(&serde_json::to_vec_pretty(on_disk)?).with_context(written)?;
+    file.write_all(&serde_json::to_vec_pretty(on_disk)?)
+        .with_context(written)?;
     file.as_file().sync_all().with_context(written)?;
     file.persist(path).with_context(written)?;
-    fs::File::open(dir).and_then(|dir| dir.sync_all()).with_context(written)
+    fs::File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .with_context(written)
 }
