@@ -1,5 +1,9 @@
 //! Who is asking: a type for each kind of caller. Holding one is the proof.
 
+mod password;
+mod secret;
+mod tokens;
+
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 use respite_protocol::Role;
@@ -7,6 +11,16 @@ use ruma::{OwnedDeviceId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::{
+    password::{
+        Hasher, MAX_PASSWORD_BYTES, MAX_QUEUED_HASHINGS, MIN_PASSWORD_CHARS, PASSWORDS, Verified,
+        check_quality, verify,
+    },
+    secret::Secret,
+    tokens::{
+        Grant, ISSUED, Issued, REFRESH_TOKENS, Refreshes, Tokens, issue_in, refresh, revoke_in,
+    },
+};
 use crate::{
     error::{Error, Result},
     state::App,
@@ -30,6 +44,8 @@ pub struct Session {
     pub role: Role,
     /// Milliseconds since 1970; `None` lasts until logout.
     pub expires: Option<u64>,
+    /// Came from a refresh and was not used yet: its first use ends the tokens before it.
+    pub unused: bool,
 }
 
 /// How a token or a code is looked up.
@@ -87,12 +103,26 @@ impl Caller for Option<Device> {
 impl Caller for Device {
     async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
         let token = hash_token(bearer(&parts.headers).ok_or_else(Error::missing_token)?);
-        let session =
-            app.store.get(&ACCESS_TOKENS, token).await?.ok_or_else(|| Error::unknown_token(false))?;
-        if session.expires.is_some_and(|expires| expires <= app.clock.millis()) {
+        let session = app
+            .store
+            .get(&ACCESS_TOKENS, token)
+            .await?
+            .ok_or_else(|| Error::unknown_token(false))?;
+        if session
+            .expires
+            .is_some_and(|expires| expires <= app.clock.millis())
+        {
             return Err(Error::unknown_token(true));
         }
-        Ok(Self { user: session.user, device: session.device, role: session.role, token })
+        if session.unused {
+            tokens::first_use(app, token).await?;
+        }
+        Ok(Self {
+            user: session.user,
+            device: session.device,
+            role: session.role,
+            token,
+        })
     }
 }
 
@@ -111,7 +141,9 @@ impl Caller for Operator {
         let device = Device::authenticate(app, parts).await?;
         match device.role {
             Role::Operator => Ok(Self(device)),
-            _ => Err(Error::forbidden("Only the operator of this server can do this.")),
+            _ => Err(Error::forbidden(
+                "Only the operator of this server can do this.",
+            )),
         }
     }
 }
@@ -127,5 +159,10 @@ impl FromRequestParts<App> for Device {
 
 /// The token of the `Authorization` header. Tokens in the query string end up in other people's logs: they are not taken.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
+    headers
+        .get(AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .strip_prefix("Bearer ")
+        .map(str::trim)
 }

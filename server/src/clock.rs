@@ -18,9 +18,14 @@ pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is where the time comes from")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is where the time comes from"
+        )]
         Self(Arc::new(|| {
-            let since = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = std::time::SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         }))
     }
@@ -42,7 +47,8 @@ impl Clock {
 
     /// Milliseconds since 1970, this much from now.
     pub fn after(&self, duration: Duration) -> u64 {
-        self.millis().saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+        self.millis()
+            .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -81,6 +87,10 @@ impl Random {
     pub fn text(&self, length: usize) -> String {
         let mut bytes = vec![0; length];
         (self.0)(&mut bytes);
-        bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte % 32))).map(|c| char::from(*c)).collect()
+        bytes
+            .iter()
+            .filter_map(|byte| ALPHABET.get(usize::from(byte % 32)))
+            .map(|c| char::from(*c))
+            .collect()
     }
 }

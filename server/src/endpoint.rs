@@ -39,9 +39,15 @@ where
 {
     let serve = move |State(app): State<App>, params: RawPathParams, request: Request| {
         let handler = handler.clone();
-        async move { answer::<R, C, H, F>(app, params, request, handler).await.into_response() }
+        async move {
+            answer::<R, C, H, F>(app, params, request, handler)
+                .await
+                .into_response()
+        }
     };
-    let Ok(method) = MethodFilter::try_from(<R as Metadata>::METHOD) else { return Router::new() };
+    let Ok(method) = MethodFilter::try_from(<R as Metadata>::METHOD) else {
+        return Router::new();
+    };
     let mut router = Router::new();
     for path in R::PATH_BUILDER.all_paths() {
         router = router.route(&axum_path(path), on(method, serve.clone()));
@@ -79,13 +85,15 @@ async fn read_body(method: &Method, request: Request) -> Result<Bytes> {
     if *method == Method::GET || *method == Method::HEAD {
         return Ok(Bytes::new());
     }
-    let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
-        if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
-            Error::too_large("The request is too large.")
-        } else {
-            Error::bad_json("The request did not arrive whole.")
-        }
-    })?;
+    let body = Bytes::from_request(request, &())
+        .await
+        .map_err(|rejection| {
+            if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
+                Error::too_large("The request is too large.")
+            } else {
+                Error::bad_json("The request did not arrive whole.")
+            }
+        })?;
     if !ciphertext::depth_ok(&body) {
         return Err(Error::bad_json("The request's JSON is nested too deeply."));
     }
@@ -97,7 +105,11 @@ fn axum_path(path: &str) -> String {
     path.split('/')
         .enumerate()
         .map(|(place, segment)| {
-            if segment.starts_with('{') { format!("{{p{place}}}") } else { segment.to_owned() }
+            if segment.starts_with('{') {
+                format!("{{p{place}}}")
+            } else {
+                segment.to_owned()
+            }
         })
         .collect::<Vec<_>>()
         .join("/")

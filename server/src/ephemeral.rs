@@ -1,8 +1,16 @@
-//! Placeholder.
+//! What passes: who is typing, and who has read how far.
+
+pub mod receipts;
+pub mod typing;
+
 use axum::Router;
+
+pub use self::typing::Ephemeral;
 use crate::state::App;
-/// Typing notices.
-#[derive(Default)]
-pub struct Ephemeral {}
+
 /// The endpoints.
-pub fn router() -> Router<App> { Router::new() }
+pub fn router() -> Router<App> {
+    Router::new()
+        .merge(receipts::router())
+        .merge(typing::router())
+}

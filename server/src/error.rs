@@ -43,12 +43,12 @@ pub enum Error {
 
 impl Error {
     /// Any Matrix error.
-    pub fn new(
-        status: StatusCode,
-        kind: ErrorKind,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self::Matrix { status, kind: Box::new(kind), message: message.into() }
+    pub fn new(status: StatusCode, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Matrix {
+            status,
+            kind: Box::new(kind),
+            message: message.into(),
+        }
     }
 
     /// 403 `M_FORBIDDEN`.
@@ -114,7 +114,11 @@ impl Error {
 
     /// 404 `M_UNRECOGNIZED`: no such endpoint.
     pub fn unrecognized() -> Self {
-        Self::new(StatusCode::NOT_FOUND, ErrorKind::Unrecognized, "This server has no such endpoint.")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            ErrorKind::Unrecognized,
+            "This server has no such endpoint.",
+        )
     }
 
     /// 405 `M_UNRECOGNIZED`: the endpoint does not take this method.
@@ -172,7 +176,11 @@ impl From<Refusal> for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let built = match self {
-            Self::Matrix { status, kind, message } => MatrixError::new(
+            Self::Matrix {
+                status,
+                kind,
+                message,
+            } => MatrixError::new(
                 status,
                 ErrorBody::Standard(StandardErrorBody::new(*kind, message.into_owned())),
             )

@@ -19,6 +19,17 @@ pub fn guards(config: &Config, is_therapy_room: bool) -> bool {
 /// 400 `M_BAD_JSON`.
 pub fn canonical(json: &str) -> Result<CanonicalJsonObject> {
     serde_json::from_str(json).map_err(|_| {
-        Error::bad_json("The content must be a JSON object without fractions and without numbers beyond 2^53.")
+        Error::bad_json(
+            "The content must be a JSON object without fractions and without numbers beyond 2^53.",
+        )
     })
+}
+
+/// What the gate let through, as the text that is stored.
+///
+/// # Errors
+/// 500, if it cannot be written as JSON.
+pub fn text(content: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(content)
+        .map_err(|_| Error::internal("content that cannot be written as JSON"))
 }

@@ -1,7 +1,9 @@
 //! Placeholder: rooms.
 pub mod cache;
-use axum::Router;
 use crate::state::App;
+use axum::Router;
 
 /// The endpoints.
-pub fn router() -> Router<App> { Router::new() }
+pub fn router() -> Router<App> {
+    Router::new()
+}

@@ -6,12 +6,16 @@
 
 pub mod engine;
 mod key;
+pub mod redb;
+#[cfg(test)]
+mod suite;
 mod table;
 mod transaction;
 pub mod watch;
 
 use std::sync::Arc;
 
+use self::engine::{Cell, Span};
 pub use self::{
     engine::{Engine, StoreError},
     key::{AsKey, Key, PrefixOf},
@@ -19,7 +23,6 @@ pub use self::{
     transaction::{Committed, Slot, Tx},
     watch::Watch,
 };
-use self::engine::{Cell, Span};
 
 /// How often a transaction is tried again after a conflict before the caller is told to come back later.
 pub const MAX_ATTEMPTS: usize = 64;
@@ -42,12 +45,18 @@ pub struct Page {
 impl Page {
     /// The first `limit` entries.
     pub fn first(limit: usize) -> Self {
-        Self { limit, backwards: false }
+        Self {
+            limit,
+            backwards: false,
+        }
     }
 
     /// The last `limit` entries, last first.
     pub fn last(limit: usize) -> Self {
-        Self { limit, backwards: true }
+        Self {
+            limit,
+            backwards: true,
+        }
     }
 }
 
@@ -69,7 +78,12 @@ impl Store {
         key: impl AsKey<K>,
     ) -> Result<Option<V>, StoreError> {
         let found = self.engine.get(vec![table.key(&key)]).await?;
-        found.into_iter().next().flatten().map(|bytes| V::decode(&bytes)).transpose()
+        found
+            .into_iter()
+            .next()
+            .flatten()
+            .map(|bytes| V::decode(&bytes))
+            .transpose()
     }
 
     /// The values at several keys, in their order.
@@ -83,7 +97,10 @@ impl Store {
             return Ok(Vec::new());
         }
         let found = self.engine.get(keys).await?;
-        found.into_iter().map(|value| value.map(|bytes| V::decode(&bytes)).transpose()).collect()
+        found
+            .into_iter()
+            .map(|value| value.map(|bytes| V::decode(&bytes)).transpose())
+            .collect()
     }
 
     /// The entries whose keys begin with `prefix`, in key order (or against it).
@@ -156,9 +173,15 @@ impl Store {
             return Ok(Vec::new());
         }
         let key = list.key(&of);
-        let keys = numbers.iter().map(|number| Cell::number(key.clone(), *number)).collect();
+        let keys = numbers
+            .iter()
+            .map(|number| Cell::number(key.clone(), *number))
+            .collect();
         let found = self.engine.get(keys).await?;
-        found.into_iter().map(|value| value.map(|bytes| V::decode(&bytes)).transpose()).collect()
+        found
+            .into_iter()
+            .map(|value| value.map(|bytes| V::decode(&bytes)).transpose())
+            .collect()
     }
 
     /// Tells when the list grows. Subscribe first, read second: then nothing is missed.

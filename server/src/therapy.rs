@@ -1,6 +1,8 @@
 //! Placeholder: therapy.
-use axum::Router;
 use crate::state::App;
+use axum::Router;
 
 /// The endpoints.
-pub fn router() -> Router<App> { Router::new() }
+pub fn router() -> Router<App> {
+    Router::new()
+}

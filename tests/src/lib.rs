@@ -1,1 +1,7 @@
-//! Placeholder.
+//! End-to-end tests of Respite in the words of the people who use it: a real server, real matrix-sdk clients, the real
+//! `respite` binary. What is here is shared by the tests, the demo and the tools.
+
+pub mod binaries;
+pub mod canary;
+pub mod person;
+pub mod practice;

@@ -74,7 +74,12 @@ impl Span {
     /// All keys that begin with `prefix`.
     pub fn prefix(prefix: Vec<u8>, limit: usize, backwards: bool) -> Self {
         let to = beyond(&prefix);
-        Self { from: prefix, to, backwards, limit }
+        Self {
+            from: prefix,
+            to,
+            backwards,
+            limit,
+        }
     }
 
     /// Leaves out `key` and what comes before it in the direction of reading.
@@ -163,7 +168,10 @@ pub struct Cell {
 impl Cell {
     /// Bytes alone.
     pub fn plain(bytes: Vec<u8>) -> Self {
-        Self { bytes, number_of: None }
+        Self {
+            bytes,
+            number_of: None,
+        }
     }
 
     /// Bytes followed by a number.
@@ -176,7 +184,9 @@ impl Cell {
     pub fn resolve(self, numbers: &[u64]) -> Option<Vec<u8>> {
         match self.number_of {
             None => Some(self.bytes),
-            Some(index) => numbers.get(index).map(|number| Self::number(self.bytes, *number)),
+            Some(index) => numbers
+                .get(index)
+                .map(|number| Self::number(self.bytes, *number)),
         }
     }
 }

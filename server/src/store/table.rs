@@ -22,15 +22,18 @@ pub trait Value: Sized + Send {
 
 impl<T: Serialize + DeserializeOwned + Send> Value for T {
     fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        postcard::to_extend(self, vec![ENCODING])
-            .map_err(|error| StoreError::Damaged(format!("a value that cannot be encoded: {error}")))
+        postcard::to_extend(self, vec![ENCODING]).map_err(|error| {
+            StoreError::Damaged(format!("a value that cannot be encoded: {error}"))
+        })
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         match bytes {
             [ENCODING, rest @ ..] => postcard::from_bytes(rest)
                 .map_err(|error| StoreError::Damaged(format!("a value of another shape: {error}"))),
-            _ => Err(StoreError::Damaged("a value of an unknown encoding".to_owned())),
+            _ => Err(StoreError::Damaged(
+                "a value of an unknown encoding".to_owned(),
+            )),
         }
     }
 }
@@ -46,7 +49,10 @@ pub struct Numbered<T> {
 impl<T> Numbered<T> {
     /// A value with a number that is known already.
     pub fn new(value: T, number: u64) -> Self {
-        Self { value, number: number.to_be_bytes() }
+        Self {
+            value,
+            number: number.to_be_bytes(),
+        }
     }
 
     /// The number.
@@ -65,7 +71,11 @@ pub struct Table<K, V> {
 impl<K: Key, V: Value> Table<K, V> {
     /// A table with its number, which no other table or list may have, and its name.
     pub const fn new(id: u16, name: &'static str) -> Self {
-        Self { id, name, marker: PhantomData }
+        Self {
+            id,
+            name,
+            marker: PhantomData,
+        }
     }
 
     /// Number and name, for the register of tables.
@@ -96,7 +106,9 @@ impl<K: Key, V: Value> Table<K, V> {
             .ok_or_else(|| StoreError::Damaged(format!("a key outside of {}", self.name)))?;
         let key = K::take(&mut rest)
             .filter(|_| rest.is_empty())
-            .ok_or_else(|| StoreError::Damaged(format!("a key of another shape in {}", self.name)))?;
+            .ok_or_else(|| {
+                StoreError::Damaged(format!("a key of another shape in {}", self.name))
+            })?;
         Ok((key, V::decode(value)?))
     }
 
@@ -113,7 +125,9 @@ pub struct List<K, V> {
 impl<K: Key, V: Value> List<K, V> {
     /// A family of lists with its number and name.
     pub const fn new(id: u16, name: &'static str) -> Self {
-        Self { table: Table::new(id, name) }
+        Self {
+            table: Table::new(id, name),
+        }
     }
 
     /// Number and name, for the register of tables.
@@ -137,7 +151,10 @@ impl<K: Key, V: Value> List<K, V> {
     }
 
     pub(super) fn decode(&self, found: Vec<Pair>) -> Result<Vec<(u64, V)>, StoreError> {
-        found.iter().map(|(key, value)| Ok((split_number(key)?.1, V::decode(value)?))).collect()
+        found
+            .iter()
+            .map(|(key, value)| Ok((split_number(key)?.1, V::decode(value)?)))
+            .collect()
     }
 }
 

@@ -37,7 +37,11 @@ impl<T> Committed<T> {
 
 impl Tx {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, writes: WriteSet::default(), appends: 0 }
+        Self {
+            store,
+            writes: WriteSet::default(),
+            appends: 0,
+        }
     }
 
     /// The store, for reads whose result need not hold until the commit.
@@ -52,9 +56,18 @@ impl Tx {
         key: impl AsKey<K>,
     ) -> Result<Option<V>, StoreError> {
         let key = table.key(&key);
-        let found = self.store.engine.get(vec![key.clone()]).await?.pop().flatten();
+        let found = self
+            .store
+            .engine
+            .get(vec![key.clone()])
+            .await?
+            .pop()
+            .flatten();
         let value = found.as_deref().map(V::decode).transpose()?;
-        self.writes.checks.push(Check { key, expected: found });
+        self.writes.checks.push(Check {
+            key,
+            expected: found,
+        });
         Ok(value)
     }
 
@@ -93,7 +106,10 @@ impl Tx {
         slot: Slot,
         value: &V,
     ) -> Result<(), StoreError> {
-        let key = Cell { bytes: table.prefix(&prefix), number_of: Some(slot.0) };
+        let key = Cell {
+            bytes: table.prefix(&prefix),
+            number_of: Some(slot.0),
+        };
         self.write(key, Cell::plain(value.encode()?));
         Ok(())
     }
@@ -113,12 +129,16 @@ impl Tx {
 
     /// Removes an entry of a list; its number is not given again.
     pub fn remove<K: Key, V: Value>(&mut self, list: &List<K, V>, of: impl AsKey<K>, number: u64) {
-        self.writes.writes.push(Write::Delete { key: Cell::number(list.key(&of), number) });
+        self.writes.writes.push(Write::Delete {
+            key: Cell::number(list.key(&of), number),
+        });
     }
 
     /// Removes a key.
     pub fn delete<K: Key, V: Value>(&mut self, table: &Table<K, V>, key: impl AsKey<K>) {
-        self.writes.writes.push(Write::Delete { key: table.key(&key) });
+        self.writes.writes.push(Write::Delete {
+            key: table.key(&key),
+        });
     }
 
     /// Adds an entry at the end of a list.
@@ -176,5 +196,8 @@ where
 {
     let mut bytes = Numbered::new(value, 0).encode()?;
     bytes.truncate(bytes.len().saturating_sub(8));
-    Ok(Cell { bytes, number_of: Some(slot.0) })
+    Ok(Cell {
+        bytes,
+        number_of: Some(slot.0),
+    })
 }

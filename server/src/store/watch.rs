@@ -25,10 +25,13 @@ impl Watch {
     }
 }
 
+/// The lists that somebody waits for.
+type Waiting = HashMap<Vec<u8>, watch::Sender<()>>;
+
 /// The subscriptions of one process. Costs what is waiting, not what exists.
 #[derive(Clone)]
 pub struct Watchers {
-    shards: Arc<[Mutex<HashMap<Vec<u8>, watch::Sender<()>>>]>,
+    shards: Arc<[Mutex<Waiting>]>,
     hasher: RandomState,
 }
 
@@ -48,7 +51,10 @@ impl Watchers {
             if waiting.len() >= 64 && waiting.len().is_power_of_two() {
                 waiting.retain(|_, sender| !sender.is_closed());
             }
-            waiting.entry(list.clone()).or_insert_with(|| watch::channel(()).0).subscribe()
+            waiting
+                .entry(list.clone())
+                .or_insert_with(|| watch::channel(()).0)
+                .subscribe()
         });
         Watch { receiver }
     }
@@ -64,15 +70,11 @@ impl Watchers {
         });
     }
 
-    fn with<T>(
-        &self,
-        list: &[u8],
-        act: impl FnOnce(&mut HashMap<Vec<u8>, watch::Sender<()>>) -> T,
-    ) -> T {
+    fn with<T>(&self, list: &[u8], act: impl FnOnce(&mut Waiting) -> T) -> T {
         let shard = self.hasher.hash_one(list) as usize % SHARDS;
         match self.shards.get(shard) {
             Some(shard) => act(&mut shard.lock().unwrap_or_else(PoisonError::into_inner)),
-            None => act(&mut HashMap::new()),
+            None => act(&mut Waiting::new()),
         }
     }
 }

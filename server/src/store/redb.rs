@@ -1,0 +1,330 @@
+//! The engine for one machine: a redb file, one writer thread that groups commits, readers beside it.
+
+mod file;
+mod writer;
+
+use std::{
+    ops::Bound,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+    thread::JoinHandle,
+};
+
+use async_trait::async_trait;
+use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use tokio::sync::{mpsc, oneshot};
+
+use self::{
+    file::{Disk, OnDisk, explain},
+    writer::{Job, Writer},
+};
+use super::{
+    engine::{Cell, Engine, Pair, Snapshot, Span, StoreError, Write, WriteSet, head_key},
+    watch::{Watch, Watchers},
+};
+
+/// Everything is in this one table of the file.
+const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
+
+/// How much of the file redb keeps in memory, if nothing else is asked for; the operating system keeps the rest of it.
+pub const DEFAULT_CACHE_BYTES: usize = 16 << 20;
+
+/// How many commits may wait for the writer. Who comes when the queue is full waits for a place.
+pub const MAX_QUEUED_COMMITS: usize = 1024;
+
+/// How many commits share one sync of the disk.
+pub const MAX_GROUP_COMMITS: usize = 256;
+
+/// A group takes no further commit once it has this many bytes.
+pub const MAX_GROUP_BYTES: usize = 8 << 20;
+
+/// How often a read is tried anew on a file that had to be opened again.
+const MAX_READ_ATTEMPTS: usize = 3;
+
+type Entries = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// The store in one redb file.
+///
+/// Dropping it finishes what is queued, waits for reads that have begun and closes the file.
+pub struct Redb {
+    file: Arc<File>,
+    watchers: Watchers,
+    queue: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Redb {
+    /// Opens the store at `path`, or makes a new one if there is no file; `cache_bytes` is how much of it redb may keep
+    /// in memory. Blocks: after a crash, reading through the whole file may take a second per gigabyte.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another process has it open, [`StoreError::Damaged`] if it is not a whole store (the
+    /// file is left as it is), [`StoreError::Unavailable`] if the directory cannot be written to.
+    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let disk = OnDisk::new(path, cache_bytes);
+        let database = disk.open_or_create()?;
+        Self::start(database, Box::new(disk))
+    }
+
+    /// Starts the writer on an open database.
+    fn start(database: Database, disk: Box<dyn Disk>) -> Result<Self, StoreError> {
+        let state = RwLock::new(State {
+            opened: 0,
+            database: Some(database),
+        });
+        let file = Arc::new(File { state, disk });
+        let watchers = Watchers::default();
+        let (queue, jobs) = mpsc::channel(MAX_QUEUED_COMMITS);
+        let writer = Writer::new(file.clone(), watchers.clone());
+        let writer = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run(jobs))
+            .map_err(|error| {
+                StoreError::Unavailable(format!("no thread to write with: {error}"))
+            })?;
+        Ok(Self {
+            file,
+            watchers,
+            queue: Some(queue),
+            writer: Some(writer),
+        })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        act: impl Fn(&Entries) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let file = self.file.clone();
+        blocking(move || file.read(act)).await
+    }
+}
+
+impl Drop for Redb {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that has panicked has answered nobody, and nothing of its group is in the file.
+            let _ = writer.join();
+        }
+        self.file.close();
+    }
+}
+
+#[async_trait]
+impl Engine for Redb {
+    async fn get(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.read(move |entries| keys.iter().map(|key| value_at(entries, key)).collect())
+            .await
+    }
+
+    async fn scan(&self, span: Span) -> Result<Vec<Pair>, StoreError> {
+        if span.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read(move |entries| {
+            let to = span.to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let range = entries.range::<&[u8]>((Bound::Included(span.from.as_slice()), to))?;
+            if span.backwards {
+                collect(range.rev(), span.limit)
+            } else {
+                collect(range, span.limit)
+            }
+        })
+        .await
+    }
+
+    async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
+        let key = head_key(&list);
+        let found = self.read(move |entries| value_at(entries, &key)).await?;
+        found.map_or(Ok(0), |bytes| file::head_number(&bytes))
+    }
+
+    async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {
+        check_references(&writes)?;
+        let stopped = || StoreError::Unavailable("the writer has stopped".to_owned());
+        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+        let (answer, answered) = oneshot::channel();
+        queue
+            .send(Job::new(writes, answer))
+            .await
+            .map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    fn watch(&self, list: Vec<u8>) -> Watch {
+        self.watchers.subscribe(list)
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let file = self.file.clone();
+        let entries = blocking(move || file.snapshot()).await?;
+        Ok(Box::new(RedbSnapshot {
+            entries: Arc::new(entries),
+        }))
+    }
+}
+
+/// What the file was at one moment: redb keeps the pages of it as long as this lives.
+struct RedbSnapshot {
+    entries: Arc<Entries>,
+}
+
+#[async_trait]
+impl Snapshot for RedbSnapshot {
+    async fn page(&self, after: Option<Vec<u8>>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let entries = self.entries.clone();
+        blocking(move || {
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let range = entries.range::<&[u8]>((from, Bound::Unbounded));
+            range
+                .map_err(redb::Error::from)
+                .and_then(|range| collect(range, limit))
+                .map_err(|error| explain(&error))
+        })
+        .await
+    }
+}
+
+/// The open file. redb refuses everything after the disk has failed once, until the file is opened again.
+struct File {
+    state: RwLock<State>,
+    disk: Box<dyn Disk>,
+}
+
+struct State {
+    /// How often the file has been opened again.
+    opened: u64,
+    /// `None` when the last attempt to open it failed, and after the end.
+    database: Option<Database>,
+}
+
+impl File {
+    /// Runs a read on the newest state; opens the file again if an earlier failure has closed it.
+    fn read<T>(&self, act: impl Fn(&Entries) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        for _ in 1..MAX_READ_ATTEMPTS {
+            let (opened, result) = self.with(|database| act(&entries_of(database)?));
+            match result {
+                Err(error) if file::needs_reopening(&error) => self.open_again(opened)?,
+                result => return result.map_err(|error| explain(&error)),
+            }
+        }
+        self.with(|database| act(&entries_of(database)?))
+            .1
+            .map_err(|error| explain(&error))
+    }
+
+    fn snapshot(&self) -> Result<Entries, StoreError> {
+        for _ in 1..MAX_READ_ATTEMPTS {
+            let (opened, result) = self.with(entries_of);
+            match result {
+                Err(error) if file::needs_reopening(&error) => self.open_again(opened)?,
+                result => return result.map_err(|error| explain(&error)),
+            }
+        }
+        self.with(entries_of).1.map_err(|error| explain(&error))
+    }
+
+    /// Uses the database, and tells which opening of it that was.
+    fn with<T>(
+        &self,
+        act: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> (u64, Result<T, redb::Error>) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let result = state
+            .database
+            .as_ref()
+            .map_or(Err(redb::Error::DatabaseClosed), act);
+        (state.opened, result)
+    }
+
+    /// Opens the file again, unless somebody else has done so since the opening `seen`.
+    fn open_again(&self, seen: u64) -> Result<(), StoreError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.opened == seen {
+            state.database = None;
+            let database = self.disk.open().map_err(|error| explain(&error))?;
+            state.database = Some(database);
+            state.opened += 1;
+        }
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .database = None;
+    }
+}
+
+fn entries_of(database: &Database) -> Result<Entries, redb::Error> {
+    Ok(database.begin_read()?.open_table(ENTRIES)?)
+}
+
+fn value_at(entries: &Entries, key: &[u8]) -> Result<Option<Vec<u8>>, redb::Error> {
+    Ok(entries.get(key)?.map(|value| value.value().to_vec()))
+}
+
+fn collect<'a>(
+    range: impl Iterator<
+        Item = Result<
+            (
+                redb::AccessGuard<'a, &'static [u8]>,
+                redb::AccessGuard<'a, &'static [u8]>,
+            ),
+            redb::StorageError,
+        >,
+    >,
+    limit: usize,
+) -> Result<Vec<Pair>, redb::Error> {
+    range
+        .take(limit)
+        .map(|entry| {
+            let (key, value) = entry?;
+            Ok((key.value().to_vec(), value.value().to_vec()))
+        })
+        .collect()
+}
+
+/// A number can only be used after the append that it is given to.
+fn check_references(writes: &WriteSet) -> Result<(), StoreError> {
+    let mut appends = 0;
+    for write in &writes.writes {
+        let (cells, appended): ([Option<&Cell>; 2], usize) = match write {
+            Write::Put { key, value } => ([Some(key), Some(value)], 0),
+            Write::Append { value, .. } => ([Some(value), None], 1),
+            Write::Delete { .. } => ([None, None], 0),
+        };
+        if cells
+            .into_iter()
+            .flatten()
+            .filter_map(|cell| cell.number_of)
+            .any(|of| of >= appends)
+        {
+            return Err(StoreError::Damaged(
+                "a write refers to a number that is not given yet".to_owned(),
+            ));
+        }
+        appends += appended;
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(act)
+        .await
+        .unwrap_or_else(|error| {
+            Err(if error.is_panic() {
+                StoreError::Damaged(
+                    "reading it failed in a way that only damage explains".to_owned(),
+                )
+            } else {
+                StoreError::Unavailable("the server is stopping".to_owned())
+            })
+        })
+}
+
+#[cfg(test)]
+mod tests;

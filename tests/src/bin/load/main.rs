@@ -1,0 +1,93 @@
+//! A load tool for any Matrix server: how fast durable sends are, how soon a message reaches the one who waits for it, what
+//! an idle long poll costs, and how all of it changes as events pile up.
+//!
+//! Without `--server` it starts a Respite server of its own in a fresh directory, in a process of its own, and measures that.
+
+mod measure;
+mod people;
+mod report;
+mod target;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::{measure::Plan, people::People, report::Report, target::Target};
+
+/// Measures a Matrix server: durable sends, send to receipt, idle long polls, and how they change with stored events.
+///
+/// Example: cargo run --release --bin load -- --events 1000,100000
+#[derive(Parser)]
+#[command(name = "load", version)]
+struct Arguments {
+    /// The server's address; without it, a Respite server is started for the measurement.
+    #[arg(long)]
+    server: Option<String>,
+    /// The server's process, to read its memory from; known by itself for a server that was started here.
+    #[arg(long)]
+    pid: Option<u32>,
+    /// A registration token good for all accounts, where the server asks for one.
+    #[arg(long)]
+    token: Option<String>,
+    /// Senders at the same time; each two share a room.
+    #[arg(long, default_value_t = 32)]
+    senders: usize,
+    /// Seconds for each measurement.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Messages a second while the way from sender to receiver is measured.
+    #[arg(long, default_value_t = 100)]
+    rate: u32,
+    /// Idle long polls held open at once.
+    #[arg(long, default_value_t = 1000)]
+    idle: usize,
+    /// The numbers of stored events at which everything is measured.
+    #[arg(long, value_delimiter = ',', default_value = "1000,100000")]
+    events: Vec<u64>,
+    /// Prints one JSON document instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Internal: be the server, in the given directory.
+    #[arg(long, hide = true)]
+    be_server: Option<std::path::PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(data) = &arguments.be_server {
+        return target::be_server(data);
+    }
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    let target = match &arguments.server {
+        Some(url) => Target::given(url, arguments.pid),
+        None => Target::start().await?,
+    };
+    let mut report = Report::new(&target);
+    report.idle_server(target.resident_kib());
+
+    let people = People::register(&target, arguments.senders, arguments.token.as_deref()).await?;
+    let plan = Plan {
+        duration: Duration::from_secs(arguments.seconds),
+        rate: arguments.rate,
+    };
+    let mut stored = 0;
+    for level in &arguments.events {
+        stored += measure::fill(&people, level.saturating_sub(stored)).await?;
+        let incremental = measure::incremental_sync(&people).await?;
+        let sends = measure::sends(&people, &plan).await?;
+        let receipt = measure::receipt(&people, &plan).await?;
+        stored += sends.count() + receipt.count();
+        report.level(*level, sends, receipt, incremental);
+    }
+    let polls = measure::idle_polls(&target, &people, arguments.idle).await?;
+    report.idle_polls(polls);
+    report.print(arguments.json);
+    target.stop().await
+}
