@@ -25,21 +25,18 @@ use matrix_sdk::{
     Client, Room, RoomMemberships,
     encryption::{
         identities::Device,
-        vodozemac::{
-            Curve25519PublicKey,
-            megolm::{GroupSession, InboundGroupSession, SessionConfig},
-        },
+        vodozemac::megolm::{GroupSession, InboundGroupSession, SessionConfig},
     },
 };
 use matrix_sdk_crypto::{CollectStrategy, encrypt_room_key_export, olm::ExportedRoomKey};
 use rand::{TryRng as _, rngs::SysRng};
 use respite_protocol::events::Outgoing;
 use ruma::{
-    OwnedDeviceId, OwnedUserId, RoomId,
+    OwnedDeviceId, OwnedRoomId, OwnedUserId, RoomId,
     events::{AnyToDeviceEventContent, room::encrypted::RoomEncryptedEventContent},
     serde::Raw,
 };
-use serde_json::{json, value::to_raw_value};
+use serde_json::{Value, json, value::to_raw_value};
 use zeroize::Zeroizing;
 
 /// The only algorithm there is for rooms.
@@ -65,14 +62,105 @@ pub async fn seal(room: &Room, message: &Outgoing) -> Result<Sealed> {
     if !room.latest_encryption_state().await?.is_encrypted() {
         bail!("this room is not encrypted; nothing can be scheduled in it");
     }
-    let session = GroupSession::new(SessionConfig::version_1());
-    let devices = devices_of_members(room).await?;
-    let missed = share(&client, room.room_id(), &session, &devices).await?;
-    keep(&client, room.room_id(), &session).await?;
+    let own = OwnDevice::of(&client).await?;
+    let key = OneMessageKey::new(room.room_id());
+    let missed = share(&client, &key, &devices_of_members(room).await?).await?;
+    keep(&client, key.export(&own)?).await?;
     Ok(Sealed {
-        content: encrypt(&client, room.room_id(), session, message).await?,
+        content: key.encrypt(&own, message)?,
         missed,
     })
+}
+
+/// A Megolm session for one message.
+struct OneMessageKey {
+    room_id: OwnedRoomId,
+    session: GroupSession,
+}
+
+/// What this device says of itself.
+struct OwnDevice {
+    device_id: OwnedDeviceId,
+    curve25519: String,
+    ed25519: String,
+}
+
+impl OneMessageKey {
+    fn new(room_id: &RoomId) -> Self {
+        Self {
+            room_id: room_id.to_owned(),
+            session: GroupSession::new(SessionConfig::version_1()),
+        }
+    }
+
+    /// The content of the `m.room_key` for other devices.
+    fn room_key(&self) -> Value {
+        json!({
+            "algorithm": MEGOLM,
+            "room_id": self.room_id,
+            "session_id": self.session.session_id(),
+            "session_key": self.session.session_key().to_base64(),
+        })
+    }
+
+    /// The key for our own store.
+    fn export(&self, own: &OwnDevice) -> Result<ExportedRoomKey> {
+        let inbound =
+            InboundGroupSession::new(&self.session.session_key(), SessionConfig::version_1());
+        Ok(serde_json::from_value(json!({
+            "algorithm": MEGOLM,
+            "room_id": self.room_id,
+            "sender_key": own.curve25519,
+            "session_id": self.session.session_id(),
+            "session_key": inbound.export_at_first_known_index().to_base64(),
+            "sender_claimed_keys": { "ed25519": own.ed25519 },
+            "forwarding_curve25519_key_chain": [],
+        }))?)
+    }
+
+    /// The content of the `m.room.encrypted` event. The key is used up.
+    fn encrypt(
+        mut self,
+        own: &OwnDevice,
+        message: &Outgoing,
+    ) -> Result<Raw<RoomEncryptedEventContent>> {
+        let plaintext = json!({
+            "type": message.event_type,
+            "content": message.content,
+            "room_id": self.room_id,
+        });
+        let ciphertext = self.session.encrypt(serde_json::to_vec(&plaintext)?);
+        let mut content = json!({
+            "algorithm": MEGOLM,
+            "ciphertext": ciphertext.to_base64(),
+            "device_id": own.device_id,
+            "sender_key": own.curve25519,
+            "session_id": self.session.session_id(),
+        });
+        // Relations stay outside, where the server and other clients look for them.
+        if let (Some(relation), Some(content)) =
+            (message.content.get("m.relates_to"), content.as_object_mut())
+        {
+            content.insert("m.relates_to".to_owned(), relation.clone());
+        }
+        Ok(Raw::from_json(to_raw_value(&content)?))
+    }
+}
+
+impl OwnDevice {
+    async fn of(client: &Client) -> Result<Self> {
+        let encryption = client.encryption();
+        let no_keys = "this device has no keys yet";
+        Ok(Self {
+            device_id: client.device_id().context(no_keys)?.to_owned(),
+            curve25519: encryption
+                .curve25519_key()
+                .await
+                .context(no_keys)?
+                .to_base64(),
+            ed25519: encryption.ed25519_key().await.context(no_keys)?,
+        })
+    }
 }
 
 /// All devices of everyone in the room, except this one.
@@ -99,20 +187,13 @@ async fn devices_of_members(room: &Room) -> Result<Vec<Device>> {
     Ok(devices)
 }
 
-/// Gives the session's key to the devices, and tells which ones it did not reach.
+/// Gives the key to the devices, and tells which ones it did not reach.
 async fn share(
     client: &Client,
-    room_id: &RoomId,
-    session: &GroupSession,
+    key: &OneMessageKey,
     devices: &[Device],
 ) -> Result<Vec<(OwnedUserId, OwnedDeviceId)>> {
-    let room_key = json!({
-        "algorithm": MEGOLM,
-        "room_id": room_id,
-        "session_id": session.session_id(),
-        "session_key": session.session_key().to_base64(),
-    });
-    let room_key: Raw<AnyToDeviceEventContent> = Raw::from_json(to_raw_value(&room_key)?);
+    let room_key: Raw<AnyToDeviceEventContent> = Raw::from_json(to_raw_value(&key.room_key())?);
     let missed = client
         .encryption()
         .encrypt_and_send_raw_to_device(
@@ -122,10 +203,9 @@ async fn share(
             CollectStrategy::AllDevices,
         )
         .await?;
-    let others = devices
+    let reached = devices
         .iter()
-        .filter(|device| Some(device.user_id()) != client.user_id());
-    let reached = others
+        .filter(|device| Some(device.user_id()) != client.user_id())
         .map(|device| (device.user_id().to_owned(), device.device_id().to_owned()))
         .any(|device| !missed.contains(&device));
     if reached {
@@ -137,22 +217,11 @@ async fn share(
     }
 }
 
-/// Puts the session into our own store, from where it also reaches the key backup.
+/// Puts the key into our own store, from where it also reaches the key backup.
 ///
-/// matrix-sdk takes sessions in only as a key export, encrypted, from a file. The file lives for a
-/// moment, readable by its owner alone, under a random passphrase that is never written down.
-async fn keep(client: &Client, room_id: &RoomId, session: &GroupSession) -> Result<()> {
-    let inbound = InboundGroupSession::new(&session.session_key(), SessionConfig::version_1());
-    let (sender_key, ed25519) = own_keys(client).await?;
-    let export: ExportedRoomKey = serde_json::from_value(json!({
-        "algorithm": MEGOLM,
-        "room_id": room_id,
-        "sender_key": sender_key.to_base64(),
-        "session_id": session.session_id(),
-        "session_key": inbound.export_at_first_known_index().to_base64(),
-        "sender_claimed_keys": { "ed25519": ed25519 },
-        "forwarding_curve25519_key_chain": [],
-    }))?;
+/// matrix-sdk takes keys in only as an encrypted export, from a file. The file lives for a moment,
+/// readable by its owner alone, under a random passphrase that is never written down.
+async fn keep(client: &Client, key: ExportedRoomKey) -> Result<()> {
     let mut random = Zeroizing::new([0_u8; 32]);
     SysRng
         .try_fill_bytes(random.as_mut())
@@ -164,7 +233,7 @@ async fn keep(client: &Client, room_id: &RoomId, session: &GroupSession) -> Resu
             .collect::<String>(),
     );
     // One round: the passphrase is already a random key.
-    let export = encrypt_room_key_export(&[export], &passphrase, 1)?;
+    let export = encrypt_room_key_export(&[key], &passphrase, 1)?;
     let mut file = tempfile::NamedTempFile::new().context("a temporary file cannot be written")?;
     file.write_all(export.as_bytes())
         .context("a temporary file cannot be written")?;
@@ -175,44 +244,215 @@ async fn keep(client: &Client, room_id: &RoomId, session: &GroupSession) -> Resu
     Ok(())
 }
 
-async fn encrypt(
-    client: &Client,
-    room_id: &RoomId,
-    mut session: GroupSession,
-    message: &Outgoing,
-) -> Result<Raw<RoomEncryptedEventContent>> {
-    let plaintext = json!({
-        "type": message.event_type,
-        "content": message.content,
-        "room_id": room_id,
-    });
-    let ciphertext = session.encrypt(serde_json::to_vec(&plaintext)?);
-    let (sender_key, _) = own_keys(client).await?;
-    let mut content = json!({
-        "algorithm": MEGOLM,
-        "ciphertext": ciphertext.to_base64(),
-        "device_id": client.device_id(),
-        "sender_key": sender_key.to_base64(),
-        "session_id": session.session_id(),
-    });
-    // Relations stay outside, where the server and other clients look for them.
-    if let (Some(relation), Some(content)) =
-        (message.content.get("m.relates_to"), content.as_object_mut())
-    {
-        content.insert("m.relates_to".to_owned(), relation.clone());
-    }
-    Ok(Raw::from_json(to_raw_value(&content)?))
-}
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, ops::Deref as _};
 
-async fn own_keys(client: &Client) -> Result<(Curve25519PublicKey, String)> {
-    let encryption = client.encryption();
-    let sender_key = encryption
-        .curve25519_key()
-        .await
-        .context("this device has no keys yet")?;
-    let ed25519 = encryption
-        .ed25519_key()
-        .await
-        .context("this device has no keys yet")?;
-    Ok((sender_key, ed25519))
+    use matrix_sdk_crypto::{
+        DecryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
+        types::requests::AnyOutgoingRequest,
+    };
+    use ruma::{
+        OneTimeKeyAlgorithm, OwnedOneTimeKeyId, UInt,
+        api::client::keys::{claim_keys, get_keys, upload_keys},
+        encryption::{DeviceKeys, OneTimeKey},
+        room_id, user_id,
+    };
+
+    use super::*;
+
+    const SETTINGS: DecryptionSettings = DecryptionSettings {
+        sender_device_trust_requirement: TrustRequirement::Untrusted,
+    };
+
+    /// A device, and what it has uploaded.
+    struct Uploaded {
+        machine: OlmMachine,
+        device_keys: Raw<DeviceKeys>,
+        one_time_keys: BTreeMap<OwnedOneTimeKeyId, Raw<OneTimeKey>>,
+    }
+
+    async fn device(user: &str, device: &str) -> Uploaded {
+        let machine = OlmMachine::new(&OwnedUserId::try_from(user).unwrap(), device.into()).await;
+        for request in machine.outgoing_requests().await.unwrap() {
+            if let AnyOutgoingRequest::KeysUpload(upload) = request.request() {
+                let counts =
+                    BTreeMap::from([(OneTimeKeyAlgorithm::SignedCurve25519, UInt::from(50_u32))]);
+                let response = upload_keys::v3::Response::new(counts);
+                machine
+                    .mark_request_as_sent(request.request_id(), &response)
+                    .await
+                    .unwrap();
+                return Uploaded {
+                    device_keys: upload.device_keys.clone().unwrap(),
+                    one_time_keys: upload.one_time_keys.clone(),
+                    machine,
+                };
+            }
+        }
+        panic!("nothing to upload");
+    }
+
+    /// `from` learns of `to`'s device and opens an Olm session with it.
+    async fn meet(from: &OlmMachine, to: &mut Uploaded) {
+        let (user, device) = (
+            to.machine.user_id().to_owned(),
+            to.machine.device_id().to_owned(),
+        );
+        let mut known = get_keys::v3::Response::new();
+        known.device_keys.insert(
+            user.clone(),
+            BTreeMap::from([(device.clone(), to.device_keys.clone())]),
+        );
+        let (query, _) = from.query_keys_for_users([&*user]);
+        from.mark_request_as_sent(&query, &known).await.unwrap();
+        let Some((claim, _)) = from
+            .get_missing_sessions([&*user].into_iter())
+            .await
+            .unwrap()
+        else {
+            return;
+        };
+        let one = to.one_time_keys.pop_first().unwrap();
+        let keys = BTreeMap::from([(user, BTreeMap::from([(device, BTreeMap::from([one]))]))]);
+        from.mark_request_as_sent(&claim, &claim_keys::v3::Response::new(keys))
+            .await
+            .unwrap();
+    }
+
+    /// Sends the room key as the client does, and lets `to` sync.
+    async fn hand_over(from: &OlmMachine, to: &OlmMachine, room_key: &Value) {
+        let device = from
+            .get_device(to.user_id(), to.device_id(), None)
+            .await
+            .unwrap()
+            .unwrap();
+        let devices = vec![device.deref().clone()];
+        let (requests, withheld) = from
+            .encrypt_content_for_devices(
+                devices,
+                "m.room_key",
+                room_key,
+                CollectStrategy::AllDevices,
+            )
+            .await
+            .unwrap();
+        assert!(withheld.is_empty());
+        let request = requests.first().unwrap();
+        let content = request
+            .messages
+            .values()
+            .next()
+            .unwrap()
+            .values()
+            .next()
+            .unwrap();
+        let event =
+            json!({ "type": request.event_type, "sender": from.user_id(), "content": content });
+        let changes = EncryptionSyncChanges {
+            to_device_events: vec![Raw::from_json(to_raw_value(&event).unwrap())],
+            changed_devices: &ruma::api::client::sync::sync_events::DeviceLists::new(),
+            one_time_keys_counts: &BTreeMap::new(),
+            unused_fallback_keys: None,
+            next_batch_token: None,
+        };
+        let (_, room_keys) = to.receive_sync_changes(changes, &SETTINGS).await.unwrap();
+        assert_eq!(room_keys.len(), 1, "the room key was not accepted");
+    }
+
+    fn own(machine: &OlmMachine) -> OwnDevice {
+        OwnDevice {
+            device_id: machine.device_id().to_owned(),
+            curve25519: machine.identity_keys().curve25519.to_base64(),
+            ed25519: machine.identity_keys().ed25519.to_base64(),
+        }
+    }
+
+    async fn reads(
+        machine: &OlmMachine,
+        sender: &OlmMachine,
+        content: &Raw<RoomEncryptedEventContent>,
+    ) -> Value {
+        let event = json!({
+            "type": "m.room.encrypted", "event_id": "$released", "sender": sender.user_id(),
+            "origin_server_ts": 1_800_000_000_000_u64, "content": content,
+        });
+        let event = Raw::from_json(to_raw_value(&event).unwrap());
+        let decrypted = machine
+            .decrypt_room_event(&event, room(), &SETTINGS)
+            .await
+            .unwrap();
+        let event: Value = decrypted.event.deserialize_as_unchecked().unwrap();
+        event["content"].clone()
+    }
+
+    fn room() -> &'static RoomId {
+        room_id!("!therapy:clinic.example")
+    }
+
+    fn question() -> Outgoing {
+        Outgoing {
+            event_type: "m.room.message",
+            content: json!({ "msgtype": "m.text", "body": "How was the night?" }),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_nurse_reads_what_was_encrypted_before_her_shift() {
+        let therapist = device("@therapist:clinic.example", "DESK").await.machine;
+        let mut nurse = device("@nurse:clinic.example", "POCKET").await;
+        meet(&therapist, &mut nurse).await;
+
+        let key = OneMessageKey::new(room());
+        hand_over(&therapist, &nurse.machine, &key.room_key()).await;
+        let content = key.encrypt(&own(&therapist), &question()).unwrap();
+
+        assert!(!content.json().get().contains("night"));
+        assert_eq!(
+            reads(&nurse.machine, &therapist, &content).await,
+            question().content
+        );
+    }
+
+    #[tokio::test]
+    async fn the_therapist_can_read_their_own_question_and_back_its_key_up() {
+        let therapist = device("@therapist:clinic.example", "DESK").await.machine;
+        let key = OneMessageKey::new(room());
+        let export = key.export(&own(&therapist)).unwrap();
+        let imported = therapist
+            .store()
+            .import_exported_room_keys(vec![export], |_, _| {})
+            .await
+            .unwrap();
+        assert_eq!(imported.imported_count, 1);
+        let content = key.encrypt(&own(&therapist), &question()).unwrap();
+        assert_eq!(
+            reads(&therapist, &therapist, &content).await,
+            question().content
+        );
+    }
+
+    #[tokio::test]
+    async fn a_question_cannot_be_moved_to_another_room() {
+        let therapist = device("@therapist:clinic.example", "DESK").await.machine;
+        let key = OneMessageKey::new(room_id!("!other:clinic.example"));
+        let export = key.export(&own(&therapist)).unwrap();
+        therapist
+            .store()
+            .import_exported_room_keys(vec![export], |_, _| {})
+            .await
+            .unwrap();
+        let content = key.encrypt(&own(&therapist), &question()).unwrap();
+        let event = json!({
+            "type": "m.room.encrypted", "event_id": "$moved", "sender": user_id!("@therapist:clinic.example"),
+            "origin_server_ts": 1, "content": content,
+        });
+        let event = Raw::from_json(to_raw_value(&event).unwrap());
+        assert!(
+            therapist
+                .decrypt_room_event(&event, room(), &SETTINGS)
+                .await
+                .is_err()
+        );
+    }
 }

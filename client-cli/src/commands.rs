@@ -45,7 +45,6 @@ use crate::{
 #[command(
     name = "respite",
     version,
-    propagate_version = true,
     after_help = "Start with: respite register --server https://respite.example --code CODE"
 )]
 pub struct Cli {
@@ -56,12 +55,14 @@ pub struct Cli {
 }
 
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Which account on this machine to use.
     #[arg(
         long,
         global = true,
         env = "RESPITE_PROFILE",
+        hide_env_values = true,
         default_value = "default",
         value_name = "NAME"
     )]
@@ -79,7 +80,13 @@ struct Global {
     )]
     key_file: Option<PathBuf>,
     /// Where profiles are kept, in place of the data directory of this account on this machine.
-    #[arg(long, global = true, env = "RESPITE_HOME", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "RESPITE_HOME",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
     home: Option<PathBuf>,
 }
 
@@ -135,35 +142,46 @@ pub async fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone
 /// The whole help as one Markdown page: `docs/client.md`.
 pub fn reference() -> String {
     let mut page = "# `respite`, the command line client\n\n\
-        Generated from the program's own help; `RESPITE_WRITE_DOCS=1 cargo test -p respite reference` writes it again.\n"
+        Generated from the program's own help. To write it again:\n\
+        `RESPITE_WRITE_DOCS=1 cargo test -p respite reference`\n"
         .to_owned();
-    describe(&mut page, Cli::command().term_width(100), &mut Vec::new());
+    describe(&mut page, Cli::command(), &[]);
     page
 }
 
-fn describe(page: &mut String, mut command: clap::Command, path: &mut Vec<String>) {
+fn describe(page: &mut String, mut command: clap::Command, path: &[String]) {
+    let mut path = path.to_vec();
     path.push(command.get_name().to_owned());
-    let name = path.join(" ");
-    let help = command
-        .clone()
-        .bin_name(&name)
-        .render_long_help()
-        .to_string();
-    let help: Vec<_> = help.lines().map(str::trim_end).collect();
-    page.push_str(&format!(
-        "\n## `{name}`\n\n```text\n{}\n```\n",
-        help.join("\n").trim_end()
-    ));
     command.build();
     let subcommands: Vec<_> = command
         .get_subcommands()
         .filter(|sub| sub.get_name() != "help")
         .cloned()
         .collect();
-    for subcommand in subcommands {
-        describe(page, subcommand.term_width(100), path);
+    if path.len() > 1 {
+        // Said once, on the first page.
+        command = command.mut_args(|arg| {
+            if arg.is_global_set() {
+                arg.hide(true)
+            } else {
+                arg
+            }
+        });
     }
-    path.pop();
+    let help = command
+        .bin_name(path.join(" "))
+        .render_long_help()
+        .to_string();
+    let help: Vec<_> = help.lines().map(str::trim_end).collect();
+    let help = help.join("\n");
+    page.push_str(&format!(
+        "\n## `{}`\n\n```text\n{}\n```\n",
+        path.join(" "),
+        help.trim_end()
+    ));
+    for subcommand in subcommands {
+        describe(page, subcommand, &path);
+    }
 }
 
 impl Cli {

@@ -18,7 +18,9 @@ use crate::time;
 
 /// Most entries that are fetched at a time.
 pub const MAX_ENTRIES: usize = 1_000;
-/// Entries in one answer of the server.
+/// Most keys that are looked for in the backup at a time.
+pub const MAX_KEY_LOOKUPS: usize = 50;
+/// Events in one answer of the server.
 const PAGE: u32 = 100;
 
 /// Something that was said.
@@ -100,7 +102,7 @@ async fn with_backup(room: &Room, events: Vec<TimelineEvent>) -> Vec<TimelineEve
     if missing.is_empty() || !room.client().encryption().backups().are_enabled().await {
         return events;
     }
-    for session_id in &missing {
+    for session_id in missing.iter().take(MAX_KEY_LOOKUPS) {
         // A key that is not in the backup either leaves its messages as they are: unreadable.
         let backups = room.client().encryption().backups();
         if let Err(error) = backups.download_room_key(room.room_id(), session_id).await {

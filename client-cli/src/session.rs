@@ -286,7 +286,9 @@ impl Watch {
     pub async fn resume(self) -> Result<Session> {
         let lock = self.profile.lock().await?;
         self.vault.reload()?;
-        Session::restore(self.profile, self.vault, lock).await
+        let mut session = Session::restore(self.profile, self.vault, lock).await?;
+        session.next_batch = Some(self.since);
+        Ok(session)
     }
 
     async fn poll(&self) -> Result<bool> {

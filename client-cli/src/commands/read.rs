@@ -65,14 +65,18 @@ impl Read {
 
     async fn follow(&self, context: &Context) -> Result<()> {
         let mut session = context.open().await?;
-        let mut seen = HashSet::new();
-        let mut room_id = None;
+        let (mut seen, mut room_id) = (HashSet::new(), None);
         loop {
-            let turn = self
+            if let Err(error) = self
                 .turn(context, &mut session, &mut room_id, &mut seen)
-                .await;
-            if let Err(error) = turn {
-                return finish(session, Err(error)).await;
+                .await
+            {
+                // Once it has begun, a server that is gone for a while is waited for.
+                if room_id.is_none() || !failure::is_unreachable(&error) {
+                    return finish(session, Err(error)).await;
+                }
+                context.out.note(&failure::sentence(&error));
+                tokio::time::sleep(RETRY).await;
             }
             let watch = session.watch().await?;
             while let Err(error) = watch.news().await {

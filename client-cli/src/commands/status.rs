@@ -103,7 +103,8 @@ fn shown(report: &Report) -> String {
         "no; run `respite recovery restore` or `respite verify`"
     };
     let backup = match (report.backup, report.recovery) {
-        (true, "enabled") => "on",
+        (true, "enabled" | "unknown") => "on",
+        (false, "unknown") => "unknown while the server cannot be reached",
         (true, _) => "on, but without a recovery key; run `respite recovery setup`",
         (false, "disabled") => "off; run `respite recovery setup`",
         (false, _) => "off on this device; run `respite recovery restore`",

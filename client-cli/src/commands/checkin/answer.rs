@@ -21,20 +21,17 @@ use crate::{
 pub(crate) struct Answer {
     /// The room: a person in it, the beginning of their name, or the room's id.
     room: String,
-    /// The number, or words if the check-in asks for words.
-    #[arg(
-        value_name = "VALUE",
-        allow_hyphen_values = true,
-        conflicts_with = "value"
-    )]
-    said: Option<String>,
+    /// The number, or words if the check-in asks for words; before it, perhaps, the beginning of
+    /// the check-in's id.
+    #[arg(value_name = "[ID] VALUE", num_args = 0..=2, allow_hyphen_values = true, conflicts_with = "value")]
+    said: Vec<String>,
     /// The number, as an option.
     #[arg(long, allow_hyphen_values = true)]
     value: Option<i64>,
     /// A few words.
     #[arg(long)]
     note: Option<String>,
-    /// Which check-in, if not the newest open one: the beginning of its id.
+    /// Which check-in, if not the newest open one: the beginning of its id, as an option.
     #[arg(long, value_name = "ID")]
     id: Option<String>,
 }
@@ -46,12 +43,20 @@ impl Answer {
             .connected(async |session| {
                 let room = rooms::joined(session.client(), &self.room).await?;
                 let agenda = checkins::agenda(&history::recent(&room, super::WINDOW).await?);
-                let asked = choose(&agenda, self.id.as_deref(), room.own_user_id(), now)?;
+                let asked = choose(&agenda, self.id(), room.own_user_id(), now)?;
                 let (value, note) = self.words(asked)?;
                 checkins::answer(&room, asked, value, note, SEND_WAIT).await
             })
             .await?;
         context.delivered(&delivery, "answer")
+    }
+
+    /// The id, from wherever it was written.
+    fn id(&self) -> Option<&str> {
+        match self.said.as_slice() {
+            [id, _] => Some(id),
+            _ => self.id.as_deref(),
+        }
     }
 
     /// The number and the words, from wherever they were written.
@@ -61,7 +66,7 @@ impl Answer {
             .clone()
             .map(|note| note.trim().to_owned())
             .filter(|note| !note.is_empty());
-        match (&self.said, &asked.checkin.answer) {
+        match (self.said.last(), &asked.checkin.answer) {
             (None, _) => Ok((self.value, note)),
             (Some(said), AnswerKind::Scale(scale)) => match said.trim().parse() {
                 Ok(value) => Ok((Some(value), note)),
@@ -149,7 +154,7 @@ mod tests {
         let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
         Answer {
             room: String::new(),
-            said: owned(said),
+            said: said.into_iter().map(ToOwned::to_owned).collect(),
             value,
             note: owned(note),
             id: None,

@@ -80,7 +80,10 @@ impl Ask {
         now: Timestamp,
     ) -> Result<()> {
         let (checkin, delivery) = checkins::ask(room, question, now, SEND_WAIT).await?;
-        let reminder_id = self.remind(room, &checkin, None, now).await?;
+        let reminder_id = match &delivery {
+            Delivery::Sent(_) => self.remind(room, &checkin, None, now).await?,
+            Delivery::Queued { .. } => None,
+        };
         let (status, event_id) = match &delivery {
             Delivery::Sent(event_id) => ("sent", Some(event_id)),
             Delivery::Queued { .. } => ("queued", None),
