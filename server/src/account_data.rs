@@ -1,6 +1,114 @@
-//! Placeholder: account_data.
-use crate::state::App;
+//! What a user keeps about themselves, for their own devices: account data, global and of a room, and tags.
+//!
+//! Everything passes the gate before it is stored. `m.push_rules` belongs to the push rules, `m.fully_read` to the read
+//! markers; both are told to clients as account data.
+
 use axum::Router;
+use ruma::{OwnedUserId, RoomId, UserId};
+
+use crate::{
+    error::{Error, Result},
+    inbox::{self, Entry},
+    state::App,
+    store::{Page, Store, StoreError, Table, Tx},
+};
+
+/// Account data as JSON text, by user, room id (empty for global data) and type.
+pub const ACCOUNT_DATA: Table<(OwnedUserId, String, String), String> =
+    Table::new(0x0320, "account_data");
+
+/// The largest content of one type, in bytes.
+pub const MAX_CONTENT_BYTES: usize = 64 * 1024;
+/// How many types one user may keep globally, and as many for each room.
+pub const MAX_TYPES: usize = 200;
+
+/// A user's global account data: types and JSON text. Without the push rules.
+///
+/// # Errors
+/// The store's.
+pub async fn global(store: &Store, user: &UserId) -> Result<Vec<(String, String)>, StoreError> {
+    all(store, user, None).await
+}
+
+/// A user's account data of one room: types and JSON text.
+///
+/// # Errors
+/// The store's.
+pub async fn in_room(
+    store: &Store,
+    user: &UserId,
+    room: &RoomId,
+) -> Result<Vec<(String, String)>, StoreError> {
+    all(store, user, Some(room)).await
+}
+
+/// The JSON text of one type, global or of a room.
+///
+/// # Errors
+/// The store's.
+pub async fn get(
+    store: &Store,
+    user: &UserId,
+    room: Option<&RoomId>,
+    kind: &str,
+) -> Result<Option<String>, StoreError> {
+    store.get(&ACCOUNT_DATA, (user, place(room), kind)).await
+}
+
+/// Sets one type and tells all the user's devices. What is set must have passed the gate.
+///
+/// # Errors
+/// 413 `M_TOO_LARGE` for content above [`MAX_CONTENT_BYTES`], 400 for one type more than [`MAX_TYPES`], the store's.
+pub async fn set_in(
+    tx: &mut Tx,
+    user: &UserId,
+    room: Option<&RoomId>,
+    kind: &str,
+    json: &str,
+) -> Result<()> {
+    if json.len() > MAX_CONTENT_BYTES {
+        return Err(Error::too_large(
+            "This is more than the server keeps for one type of account data.",
+        ));
+    }
+    let key = (user, place(room), kind);
+    if tx.get(&ACCOUNT_DATA, key).await?.is_none() {
+        let kept = tx
+            .store()
+            .scan(&ACCOUNT_DATA, (user, place(room)), Page::first(MAX_TYPES))
+            .await?;
+        if kept.len() >= MAX_TYPES {
+            return Err(Error::invalid_param(
+                "There are too many types of account data here already.",
+            ));
+        }
+    }
+    tx.put(&ACCOUNT_DATA, key, &json.to_owned())?;
+    inbox::deliver(
+        tx,
+        user,
+        Entry::AccountData(room.map(ToOwned::to_owned), kind.to_owned()),
+    )?;
+    Ok(())
+}
+
+async fn all(
+    store: &Store,
+    user: &UserId,
+    room: Option<&RoomId>,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let found = store
+        .scan(&ACCOUNT_DATA, (user, place(room)), Page::first(MAX_TYPES))
+        .await?;
+    Ok(found
+        .into_iter()
+        .map(|((_, _, kind), json)| (kind, json))
+        .collect())
+}
+
+fn place(room: Option<&RoomId>) -> &str {
+    room.map_or("", RoomId::as_str)
+}
 
 /// The endpoints.
 pub fn router() -> Router<App> {

@@ -1,8 +1,130 @@
-//! Placeholder: accounts.
-use crate::state::App;
+//! Accounts: making one, logging in and out, and what its owner may change.
+
+mod account;
+mod login;
+mod name;
+mod registration;
+mod session;
+
 use axum::Router;
+use respite_protocol::Role;
+use ruma::{OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    auth::{self, PASSWORDS, Secret},
+    devices,
+    error::{Error, Result},
+    invites,
+    state::App,
+    store::{Page, Store, StoreError, Table},
+};
+
+/// All accounts that ever were: the name of one that was given up is not given away again.
+pub const ACCOUNTS: Table<OwnedUserId, Account> = Table::new(0x0106, "accounts");
+
+/// An account. Its password's hash is in [`auth::PASSWORDS`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Account {
+    /// What its owner is here.
+    pub role: Role,
+    /// Milliseconds since 1970.
+    pub created: u64,
+    /// When it was given up, in milliseconds since 1970.
+    pub deactivated: Option<u64>,
+}
 
 /// The endpoints.
 pub fn router() -> Router<App> {
     Router::new()
+        .merge(registration::router())
+        .merge(login::router())
+        .merge(session::router())
+        .merge(account::router())
+}
+
+/// An account that is in use.
+///
+/// # Errors
+/// The store's.
+pub async fn active(store: &Store, user: &UserId) -> Result<Option<Account>, StoreError> {
+    Ok(store
+        .get(&ACCOUNTS, user)
+        .await?
+        .filter(|account| account.deactivated.is_none()))
+}
+
+/// Accounts in the order of their ids, from after `after` on.
+///
+/// # Errors
+/// The store's.
+pub async fn list(
+    store: &Store,
+    after: Option<&UserId>,
+    limit: usize,
+) -> Result<Vec<(OwnedUserId, Account)>, StoreError> {
+    match after {
+        Some(after) => {
+            store
+                .scan_after(&ACCOUNTS, (), after, Page::first(limit))
+                .await
+        }
+        None => store.scan(&ACCOUNTS, (), Page::first(limit)).await,
+    }
+}
+
+/// Gives an account a new password and logs all of its devices out.
+///
+/// # Errors
+/// 404 for an unknown or deactivated account, 400 for a password that cannot be taken.
+pub async fn reset_password(app: &App, user: &UserId, password: Secret) -> Result<()> {
+    auth::check_quality(password.expose())?;
+    let hash = app.hasher.hash(&app.random, password).await?;
+    app.store
+        .transact(|mut tx| async {
+            match tx.get(&ACCOUNTS, user).await? {
+                Some(Account {
+                    deactivated: None, ..
+                }) => {}
+                _ => return Err(Error::not_found("There is no such account.")),
+            }
+            tx.put(&PASSWORDS, user, &hash)?;
+            Ok((tx, ()))
+        })
+        .await?;
+    log_out_everywhere(app, user).await
+}
+
+/// Ends an account: nobody can log in to it again, its devices and codes are gone.
+///
+/// # Errors
+/// 404 for an unknown account.
+pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
+    app.store
+        .transact(|mut tx| async {
+            let Some(mut account) = tx.get(&ACCOUNTS, user).await? else {
+                return Err(Error::not_found("There is no such account."));
+            };
+            account.deactivated.get_or_insert(app.clock.millis());
+            tx.put(&ACCOUNTS, user, &account)?;
+            tx.delete(&PASSWORDS, user);
+            invites::revoke_all_in(&mut tx, user).await?;
+            for device in devices::of(tx.store(), user).await? {
+                devices::delete_in(&mut tx, app, user, &device).await?;
+            }
+            Ok((tx, ()))
+        })
+        .await?;
+    log_out_everywhere(app, user).await
+}
+
+/// Removes all devices; again until there is none, since one may have been added by a login that was under way.
+async fn log_out_everywhere(app: &App, user: &UserId) -> Result<()> {
+    loop {
+        let devices = devices::of(&app.store, user).await?;
+        if devices.is_empty() {
+            return Ok(());
+        }
+        devices::delete_all(app, user, &devices).await?;
+    }
 }

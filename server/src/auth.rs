@@ -1,5 +1,9 @@
 //! Who is asking: a type for each kind of caller. Holding one is the proof.
 
+mod password;
+mod secret;
+mod tokens;
+
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 use respite_protocol::Role;
@@ -7,6 +11,16 @@ use ruma::{OwnedDeviceId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::{
+    password::{
+        Hasher, MAX_PASSWORD_BYTES, MAX_QUEUED_HASHINGS, MIN_PASSWORD_CHARS, PASSWORDS, Verified,
+        check_quality, verify,
+    },
+    secret::Secret,
+    tokens::{
+        Grant, ISSUED, Issued, REFRESH_TOKENS, Refreshes, Tokens, issue_in, refresh, revoke_in,
+    },
+};
 use crate::{
     error::{Error, Result},
     state::App,
@@ -30,6 +44,8 @@ pub struct Session {
     pub role: Role,
     /// Milliseconds since 1970; `None` lasts until logout.
     pub expires: Option<u64>,
+    /// Came from a refresh and was not used yet: its first use ends the tokens before it.
+    pub unused: bool,
 }
 
 /// How a token or a code is looked up.
@@ -97,6 +113,9 @@ impl Caller for Device {
             .is_some_and(|expires| expires <= app.clock.millis())
         {
             return Err(Error::unknown_token(true));
+        }
+        if session.unused {
+            tokens::first_use(app, token).await?;
         }
         Ok(Self {
             user: session.user,

@@ -1,6 +1,17 @@
 //! The configuration: one TOML file, one documented and validated struct a section. Everything has a default.
+//!
+//! What people read about a setting is in `config/default.toml` and nowhere else: `respite-server config` prints that file
+//! with the effective values in it, and a test sees that it names every setting.
 
-use std::{net::SocketAddr, path::PathBuf};
+pub mod duration;
+mod load;
+mod print;
+mod validate;
+
+pub use load::ConfigError;
+pub use validate::Invalid;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ruma::{OwnedServerName, RoomVersionId};
 use serde::{Deserialize, Serialize};
@@ -15,12 +26,24 @@ pub struct Config {
     pub gate: Gate,
     /// Who may make an account.
     pub registration: Registration,
+    /// How passwords are kept.
+    pub passwords: Passwords,
+    /// How long one stays logged in.
+    pub tokens: Tokens,
     /// Rooms.
     pub rooms: Rooms,
     /// Uploads.
     pub media: Media,
     /// How much is how much too much.
     pub limits: Limits,
+    /// Connections: how many, and how long the server waits for the other side.
+    pub connections: Connections,
+    /// The server's own TLS.
+    pub tls: Tls,
+    /// The local listener for whoever watches over the server.
+    pub operations: Operations,
+    /// The log.
+    pub log: Log,
 }
 
 /// Who the server is and where it listens.
@@ -35,6 +58,8 @@ pub struct Server {
     pub data: PathBuf,
     /// What clients are told to use as the server's address; where it is not set, the address that they came to.
     pub public_url: Option<String>,
+    /// How much of the store is kept in memory, in bytes.
+    pub cache: usize,
 }
 
 impl Default for Server {
@@ -44,6 +69,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 8008)),
             data: PathBuf::from("respite-data"),
             public_url: None,
+            cache: 16 << 20,
         }
     }
 }
@@ -88,6 +114,44 @@ pub enum RegistrationMode {
     Closed,
 }
 
+/// How passwords are kept: as argon2id hashes, with these costs. They hold for new hashes; old ones keep theirs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Passwords {
+    /// Memory for one hashing, in KiB: at least 19456 on a server that people use. Tests take less.
+    pub memory_kib: u32,
+    /// Passes over that memory.
+    pub passes: u32,
+    /// Hashings at the same time; others wait for their turn.
+    pub at_once: u32,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self {
+            memory_kib: 19_456,
+            passes: 2,
+            at_once: 2,
+        }
+    }
+}
+
+/// How long one stays logged in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {
+    /// Seconds after which the access token of a client that can refresh it ends. Others stay logged in until logout.
+    pub access_lifetime_seconds: u64,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            access_lifetime_seconds: 60 * 60,
+        }
+    }
+}
+
 /// Rooms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -128,6 +192,8 @@ pub struct Limits {
     pub failed_logins: u32,
     /// Registration attempts for the whole server, each minute.
     pub registrations: u32,
+    /// Codes and user names that may be looked up without logging in, for the whole server, each minute.
+    pub lookups: u32,
 }
 
 impl Default for Limits {
@@ -135,6 +201,103 @@ impl Default for Limits {
         Self {
             failed_logins: 10,
             registrations: 300,
+            lookups: 300,
         }
     }
+}
+
+/// Connections: how many, and how long the server waits for the other side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Connections {
+    /// How many at a time; further ones wait to be accepted.
+    pub max: usize,
+    /// The longest request line and headers together, in bytes.
+    pub header_bytes: usize,
+    /// How long a client may take for the headers of a request, and be silent between two requests.
+    #[serde(with = "duration")]
+    pub header_wait: Duration,
+    /// How long a client may be silent in the middle of a request's body.
+    #[serde(with = "duration")]
+    pub body_wait: Duration,
+    /// How long requests under way may take to finish when the server stops.
+    #[serde(with = "duration")]
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            max: 10_000,
+            header_bytes: 16 << 10,
+            header_wait: Duration::from_secs(60),
+            body_wait: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(20),
+        }
+    }
+}
+
+/// The server's own TLS; none unless both are set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key: Option<PathBuf>,
+}
+
+/// The local listener for whoever watches over the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Operations {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Where it serves `/metrics` and `/health`.
+    pub listen: SocketAddr,
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8009)),
+        }
+    }
+}
+
+/// The log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How much is written.
+    pub level: LogLevel,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+/// How much is written to the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what may need a look.
+    Warn,
+    /// And what the server does.
+    #[default]
+    Info,
+    /// And every request: method, endpoint, status, duration.
+    Debug,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
 }

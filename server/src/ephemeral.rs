@@ -1,10 +1,16 @@
-//! Placeholder.
-use crate::state::App;
+//! What passes: who is typing, and who has read how far.
+
+pub mod receipts;
+pub mod typing;
+
 use axum::Router;
-/// Typing notices.
-#[derive(Default)]
-pub struct Ephemeral {}
+
+pub use self::typing::Ephemeral;
+use crate::state::App;
+
 /// The endpoints.
 pub fn router() -> Router<App> {
     Router::new()
+        .merge(receipts::router())
+        .merge(typing::router())
 }

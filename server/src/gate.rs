@@ -24,3 +24,12 @@ pub fn canonical(json: &str) -> Result<CanonicalJsonObject> {
         )
     })
 }
+
+/// What the gate let through, as the text that is stored.
+///
+/// # Errors
+/// 500, if it cannot be written as JSON.
+pub fn text(content: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(content)
+        .map_err(|_| Error::internal("content that cannot be written as JSON"))
+}

@@ -14,8 +14,8 @@ pub const INBOX: List<OwnedUserId, Numbered<Entry>> = List::new(0x0501, "inbox")
 pub enum Entry {
     /// An event in a room; its position is the entry's number.
     Event(OwnedRoomId),
-    /// Somebody's receipt in a room was moved.
-    Receipt(OwnedRoomId, OwnedUserId),
+    /// Somebody's receipt in a room was moved: whose, and which of theirs (the last part of its key in the receipts table).
+    Receipt(OwnedRoomId, OwnedUserId, String),
     /// Account data of this type was set (`m.push_rules` and, in rooms, `m.tag` and `m.fully_read` too).
     AccountData(Option<OwnedRoomId>, String),
     /// This user's devices or keys have changed.

@@ -1,8 +1,191 @@
-//! Placeholder: invites.
-use crate::state::App;
+//! Codes that people make an account with. A code is a Matrix registration token, so that every client can use it; the one
+//! who redeems a therapist's code also finds themselves in a therapy room. Codes are told once and kept as hashes.
+
+mod code;
+mod manage;
+
+use std::time::Duration;
+
 use axum::Router;
+use respite_protocol::{Role, TherapyKind, api};
+use ruma::{OwnedRoomId, OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
+
+pub use self::code::hash;
+use crate::{
+    auth::{Secret, TokenHash},
+    error::Result,
+    state::App,
+    store::{Page, StoreError, Table, Tx},
+};
+
+/// The codes that were neither revoked nor forgotten.
+pub const INVITES: Table<TokenHash, Invite> = Table::new(0x0107, "invites");
+/// Each therapist's codes, by their ids.
+pub const MADE: Table<(OwnedUserId, String), TokenHash> = Table::new(0x0108, "invites_made");
+
+/// A code that no longer works is forgotten after this time.
+pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+const ID_LETTERS: usize = 12;
+
+/// What is known of a code.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invite {
+    /// Names it in lists.
+    pub id: String,
+    /// The role of the accounts made with it.
+    pub role: Role,
+    /// The kind of therapy room that redeeming it leads to, for a code that a therapist made.
+    pub kind: Option<TherapyKind>,
+    /// The therapist; `None` if whoever runs the server made it.
+    pub made_by: Option<OwnedUserId>,
+    /// Registrations still possible.
+    pub uses_left: u32,
+    /// Registrations so far.
+    pub used: u32,
+    /// Milliseconds since 1970.
+    pub created: u64,
+    /// Milliseconds since 1970.
+    pub expires: u64,
+    /// Where all who redeem this code meet, once the first one has.
+    pub room: Option<OwnedRoomId>,
+}
+
+/// A new code, told this once.
+#[derive(Debug)]
+pub struct Code {
+    /// What to give to the person.
+    pub code: Secret,
+    /// Names it in lists.
+    pub id: String,
+    /// Milliseconds since 1970.
+    pub expires: u64,
+}
+
+/// Why a code does not open the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is none like it, or it has expired.
+    Unknown,
+    /// As many people as it was made for have used it.
+    UsedUp,
+}
+
+/// What redeeming a code brings.
+#[derive(Clone, Debug)]
+pub struct Redeemed {
+    /// The new account's role.
+    pub role: Role,
+    /// The therapy room that its owner is in now.
+    pub room: Option<OwnedRoomId>,
+}
 
 /// The endpoints.
 pub fn router() -> Router<App> {
-    Router::new()
+    manage::router()
+}
+
+/// Makes a code. One that a therapist makes leads each client into a room of their own with the therapist.
+///
+/// # Errors
+/// 400 for uses or a lifetime out of range, 403 when the therapist has too many codes open.
+pub async fn make(
+    app: &App,
+    made_by: Option<&UserId>,
+    role: Role,
+    uses: u32,
+    lifetime: Duration,
+) -> Result<Code> {
+    let kind = made_by.map(|_| TherapyKind::Individual);
+    manage::make(
+        app,
+        manage::Terms {
+            made_by,
+            role,
+            kind,
+            uses,
+            lifetime,
+        },
+    )
+    .await
+}
+
+/// Whether a code would be taken now.
+///
+/// # Errors
+/// The store's.
+pub async fn check(app: &App, code: TokenHash) -> Result<Result<(), Refused>, StoreError> {
+    Ok(app
+        .store
+        .get(&INVITES, code)
+        .await?
+        .ok_or(Refused::Unknown)
+        .and_then(|i| i.open(app)))
+}
+
+/// Uses a code once, for an account that the same transaction makes. Nothing is written when it is refused.
+///
+/// # Errors
+/// The store's, or those of making the room.
+pub async fn redeem_in(
+    tx: &mut Tx,
+    app: &App,
+    code: TokenHash,
+    _newcomer: &UserId,
+) -> Result<Result<Redeemed, Refused>> {
+    let Some(mut invite) = tx.get(&INVITES, code).await? else {
+        return Ok(Err(Refused::Unknown));
+    };
+    if let Err(refused) = invite.open(app) {
+        return Ok(Err(refused));
+    }
+    invite.uses_left = invite.uses_left.saturating_sub(1);
+    invite.used = invite.used.saturating_add(1);
+    let redeemed = Redeemed {
+        role: invite.role,
+        room: invite.room.clone(),
+    };
+    tx.put(&INVITES, code, &invite)?;
+    Ok(Ok(redeemed))
+}
+
+/// Makes all codes of somebody useless.
+///
+/// # Errors
+/// The store's.
+pub async fn revoke_all_in(tx: &mut Tx, made_by: &UserId) -> Result<(), StoreError> {
+    let made = tx
+        .store()
+        .scan(&MADE, (made_by,), Page::first(api::MAX_OPEN_INVITES))
+        .await?;
+    for (key, code) in made {
+        tx.delete(&INVITES, code);
+        tx.delete(&MADE, key);
+    }
+    Ok(())
+}
+
+impl Invite {
+    fn open(&self, app: &App) -> Result<(), Refused> {
+        if self.expires <= app.clock.millis() {
+            Err(Refused::Unknown)
+        } else if self.uses_left == 0 {
+            Err(Refused::UsedUp)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Refused {
+    /// For the person who typed the code. Wrong and expired are not told apart.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Unknown => {
+                "This code is wrong or has expired. Check it for typing errors, or ask for a new one."
+            }
+            Self::UsedUp => "This code has been used already. Ask for a new one.",
+        }
+    }
 }

@@ -19,19 +19,26 @@ pub mod inbox;
 pub mod invites;
 pub mod keys;
 pub mod limits;
+pub mod logging;
 pub mod media;
+pub mod metrics;
 pub mod presence;
 pub mod profiles;
 pub mod push;
 pub mod rooms;
 pub mod scheduler;
 pub mod schema;
+pub mod serve;
+pub mod start;
 pub mod state;
 pub mod store;
 pub mod sync;
 pub mod therapy;
 pub mod to_device;
 pub mod uia;
+
+pub use serve::{Server, serve};
+pub use start::Options;
 
 use axum::Router;
 

@@ -1,8 +1,45 @@
-//! Placeholder: push.
-use crate::state::App;
+//! What makes a person's client ring, and how much of it is unread. Rules and counts only: the server reads no content,
+//! and no content leaves it.
+//!
+//! [Push notifications](https://spec.matrix.org/v1.18/client-server-api/#push-notifications)
+
+mod notify;
+mod pushers;
+mod rules;
+
 use axum::Router;
+use ruma::{OwnedRoomId, OwnedUserId};
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    notify::{Incoming, notify_in, read_up_to_in, unread},
+    rules::ruleset,
+};
+use crate::{
+    state::App,
+    store::{List, Numbered, Table},
+};
+
+/// What a user has been notified of in a room and has not read. The number at an entry's end is the event's position.
+pub const NOTIFICATIONS: List<(OwnedUserId, OwnedRoomId), Numbered<Notification>> =
+    List::new(0x0801, "notifications");
+
+/// Up to which position a user has read a room: notifications up to it no longer count.
+pub const READ: Table<(OwnedUserId, OwnedRoomId), u64> = Table::new(0x0802, "notifications_read");
+
+/// The push rules of users who have changed them, as JSON; all others have the specification's.
+pub const PUSH_RULES: Table<OwnedUserId, String> = Table::new(0x0803, "push_rules");
+
+/// One notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// Whether it concerns the user in particular.
+    pub highlight: bool,
+}
 
 /// The endpoints.
 pub fn router() -> Router<App> {
     Router::new()
+        .merge(rules::router())
+        .merge(pushers::router())
 }

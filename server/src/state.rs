@@ -6,6 +6,7 @@ use ruma::{OwnedServerName, signatures::Ed25519KeyPair};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::Hasher,
     blobs::Blobs,
     clock::{Clock, Random},
     config::Config,
@@ -38,6 +39,8 @@ pub struct Parts {
     pub rooms: RoomCache,
     /// Typing notices and what else is not kept.
     pub ephemeral: Ephemeral,
+    /// Makes and checks password hashes.
+    pub hasher: Hasher,
     /// Interactive authentications under way.
     pub uia: Sessions,
     /// How often whom may try what.

@@ -7,6 +7,8 @@
 pub mod engine;
 mod key;
 pub mod redb;
+#[cfg(test)]
+mod suite;
 mod table;
 mod transaction;
 pub mod watch;

@@ -173,3 +173,91 @@ tuple_prefixes! {
     (A0 K0 0, A1 K1 1) of (K0, K1, K2, K3);
     (A0 K0 0, A1 K1 1, A2 K2 2) of (K0, K1, K2, K3);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes<K>(key: &impl AsKey<K>) -> Vec<u8> {
+        let mut out = Vec::new();
+        key.write(&mut out);
+        out
+    }
+
+    fn prefix<K>(prefix: &impl PrefixOf<K>) -> Vec<u8> {
+        let mut out = Vec::new();
+        prefix.write(&mut out);
+        out
+    }
+
+    fn taken<K: Key>(mut input: &[u8]) -> Option<K> {
+        K::take(&mut input).filter(|_| input.is_empty())
+    }
+
+    /// Short texts of few characters, so that equal beginnings and zero bytes are common.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof!["[\0\u{1}ab\u{ff}]{0,4}", any::<String>()]
+    }
+
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..3u64, 250..260u64, any::<u64>()]
+    }
+
+    type Long = (String, [u8; 2], u64, String);
+
+    fn long() -> impl Strategy<Value = Long> {
+        (text(), any::<[u8; 2]>(), number(), text())
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_in_the_order_of_the_values(a in long(), b in long()) {
+            prop_assert_eq!(bytes::<Long>(&a).cmp(&bytes::<Long>(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn texts_that_begin_alike_are_in_order(a in (text(), number()), b in (text(), number())) {
+            prop_assert_eq!(bytes::<(String, u64)>(&a).cmp(&bytes::<(String, u64)>(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn a_key_is_read_back_as_it_was_written(key in long()) {
+            prop_assert_eq!(taken::<Long>(&bytes::<Long>(&key)), Some(key));
+        }
+
+        #[test]
+        fn borrowed_and_owned_keys_are_the_same_bytes(key in (text(), number())) {
+            let borrowed = (key.0.as_str(), key.1);
+            prop_assert_eq!(bytes::<(String, u64)>(&key), bytes::<(String, u64)>(&borrowed));
+        }
+
+        #[test]
+        fn a_prefix_finds_the_keys_that_have_it_and_no_others(a in long(), b in long()) {
+            let of_a = bytes::<Long>(&a);
+            prop_assert!(of_a.starts_with(&prefix::<Long>(&())));
+            prop_assert_eq!(of_a.starts_with(&prefix::<Long>(&(b.0.as_str(),))), a.0 == b.0);
+            let two = (b.0.as_str(), b.1);
+            prop_assert_eq!(of_a.starts_with(&prefix::<Long>(&two)), (&a.0, a.1) == (&b.0, b.1));
+            let three = (b.0.as_str(), b.1, b.2);
+            prop_assert_eq!(of_a.starts_with(&prefix::<Long>(&three)), (&a.0, a.1, a.2) == (&b.0, b.1, b.2));
+        }
+
+        #[test]
+        fn bytes_that_are_no_key_are_refused(input in prop::collection::vec(0..4u8, 0..12)) {
+            if let Some(key) = taken::<(String, u16)>(&input) {
+                prop_assert_eq!(bytes::<(String, u16)>(&key), input);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_cut_off_is_refused() {
+        let whole = bytes::<(OwnedUserId, u64)>(&(ruma::user_id!("@nurse:localhost"), 7));
+        for length in 0..whole.len() {
+            assert_eq!(taken::<(OwnedUserId, u64)>(&whole[..length]), None);
+        }
+        assert_eq!(taken::<OwnedUserId>(&bytes::<String>(&"no user id")), None);
+    }
+}

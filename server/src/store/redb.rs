@@ -5,7 +5,7 @@ mod writer;
 
 use std::{
     ops::Bound,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, PoisonError, RwLock},
     thread::JoinHandle,
 };
@@ -15,7 +15,7 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
-    file::explain,
+    file::{Disk, OnDisk, explain},
     writer::{Job, Writer},
 };
 use super::{
@@ -42,7 +42,6 @@ pub const MAX_GROUP_BYTES: usize = 8 << 20;
 const MAX_READ_ATTEMPTS: usize = 3;
 
 type Entries = ReadOnlyTable<&'static [u8], &'static [u8]>;
-type Opener = Box<dyn Fn() -> Result<Database, redb::Error> + Send + Sync>;
 
 /// The store in one redb file.
 ///
@@ -62,20 +61,18 @@ impl Redb {
     /// [`StoreError::Locked`] if another process has it open, [`StoreError::Damaged`] if it is not a whole store (the
     /// file is left as it is), [`StoreError::Unavailable`] if the directory cannot be written to.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let database = file::open_or_create(path, cache_bytes)?;
-        let path = PathBuf::from(path);
-        Self::start(database, Box::new(move || file::open(&path, cache_bytes)))
+        let disk = OnDisk::new(path, cache_bytes);
+        let database = disk.open_or_create()?;
+        Self::start(database, Box::new(disk))
     }
 
-    /// Starts the writer on an open database; `reopen` opens it again after the disk has failed.
-    fn start(database: Database, reopen: Opener) -> Result<Self, StoreError> {
-        let file = Arc::new(File {
-            state: RwLock::new(State {
-                opened: 0,
-                database: Some(database),
-            }),
-            reopen,
+    /// Starts the writer on an open database.
+    fn start(database: Database, disk: Box<dyn Disk>) -> Result<Self, StoreError> {
+        let state = RwLock::new(State {
+            opened: 0,
+            database: Some(database),
         });
+        let file = Arc::new(File { state, disk });
         let watchers = Watchers::default();
         let (queue, jobs) = mpsc::channel(MAX_QUEUED_COMMITS);
         let writer = Writer::new(file.clone(), watchers.clone());
@@ -191,7 +188,7 @@ impl Snapshot for RedbSnapshot {
 /// The open file. redb refuses everything after the disk has failed once, until the file is opened again.
 struct File {
     state: RwLock<State>,
-    reopen: Opener,
+    disk: Box<dyn Disk>,
 }
 
 struct State {
@@ -245,7 +242,7 @@ impl File {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if state.opened == seen {
             state.database = None;
-            let database = (self.reopen)().map_err(|error| explain(&error))?;
+            let database = self.disk.open().map_err(|error| explain(&error))?;
             state.database = Some(database);
             state.opened += 1;
         }
@@ -328,3 +325,6 @@ async fn blocking<T: Send + 'static>(
             })
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,110 +1,148 @@
 //! The redb file itself: made once and whole, opened, and its errors put into words.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     os::unix::fs::OpenOptionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
-use redb::{Builder, Database, Error, backends::FileBackend};
+use redb::{Builder, Database, Error, StorageBackend, backends::FileBackend};
 
 use super::ENTRIES;
 use crate::store::engine::StoreError;
 
-/// Opens the file, or makes it if there is none.
-pub(super) fn open_or_create(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
-    let opened = match open(path, cache_bytes) {
-        Err(Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-            create(path, cache_bytes)
-        }
-        opened => opened,
-    };
-    opened.map_err(|error| match explain(&error) {
-        StoreError::Damaged(what) => StoreError::Damaged(format!(
-            "{what} ({} was left as it is; restore it from a backup)",
-            path.display()
-        )),
-        StoreError::Unavailable(what) => {
-            StoreError::Unavailable(format!("{what} ({})", path.display()))
-        }
-        other => other,
-    })
+/// How much must fit on the disk before it is trusted again after a failure, beside twice the bytes to be written.
+const PROBE_BYTES: u64 = 4 << 20;
+
+/// Where the file is.
+pub(super) trait Disk: Send + Sync {
+    /// Opens a file that has held a store before.
+    fn open(&self) -> Result<Database, Error>;
+
+    /// Whether so many bytes could be written now.
+    fn probe(&self, bytes: u64) -> io::Result<()>;
 }
 
-/// Opens a file that exists and has held a store before.
-pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
-    let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
-    if file.metadata()?.len() == 0 {
-        return Err(Error::Corrupted("the file is empty".to_owned()));
+/// A file in a directory.
+pub(super) struct OnDisk {
+    path: PathBuf,
+    cache_bytes: usize,
+}
+
+impl Disk for OnDisk {
+    fn open(&self) -> Result<Database, Error> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.path)?;
+        if file.metadata()?.len() == 0 {
+            return Err(Error::Corrupted("the file is empty".to_owned()));
+        }
+        self.database(file)
     }
-    with_database(file, cache_bytes)
-}
 
-/// Makes a new store under another name and renames it when it is whole, so that a file under the real name that is not
-/// a store was damaged, and is never taken for one that was not finished.
-fn create(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
-    let unfinished = unfinished(path);
-    let make = || with_database(open_unfinished(&unfinished)?, cache_bytes);
-    let database = match make() {
-        // What a crash left here in the making held nothing yet.
-        Err(Error::Corrupted(_)) => {
-            fs::remove_file(&unfinished)?;
-            make()?
-        }
-        made => made?,
-    };
-    let transaction = database.begin_write()?;
-    transaction.open_table(ENTRIES)?;
-    transaction.commit()?;
-    fs::rename(&unfinished, path)?;
-    if let Some(directory) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
-        fs::File::open(directory)?.sync_all()?;
+    fn probe(&self, bytes: u64) -> io::Result<()> {
+        let path = self.beside(".probe");
+        let result = private_file()
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .and_then(|mut file| {
+                io::copy(&mut io::repeat(0).take(PROBE_BYTES + 2 * bytes), &mut file)?;
+                file.sync_all()
+            });
+        fs::remove_file(&path)
+            .or_else(|error| if result.is_err() { Ok(()) } else { Err(error) })?;
+        result
     }
-    Ok(database)
 }
 
-fn unfinished(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    name.into()
-}
-
-fn open_unfinished(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-}
-
-fn with_database(file: fs::File, cache_bytes: usize) -> Result<Database, Error> {
-    let backend = FileBackend::new(file)?;
-    // On a damaged file, redb may panic instead of returning an error.
-    catch_unwind(AssertUnwindSafe(|| {
-        Builder::new()
-            .set_cache_size(cache_bytes)
-            .create_with_backend(backend)
-    }))
-    .unwrap_or_else(|_| {
-        Err(redb::StorageError::Corrupted("its pages make no sense".to_owned()).into())
-    })
-    .map_err(|error| match error.into() {
-        Error::Io(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-            ) =>
-        {
-            Error::Corrupted(error.to_string())
+impl OnDisk {
+    pub(super) fn new(path: &Path, cache_bytes: usize) -> Self {
+        Self {
+            path: path.into(),
+            cache_bytes,
         }
-        error => error,
-    })
+    }
+
+    /// Opens the file, or makes it if there is none.
+    pub(super) fn open_or_create(&self) -> Result<Database, StoreError> {
+        let opened = match self.open() {
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => self.create(),
+            opened => opened,
+        };
+        let path = self.path.display();
+        opened.map_err(|error| match explain(&error) {
+            StoreError::Damaged(what) => StoreError::Damaged(format!(
+                "{what} ({path} was left as it is; restore it from a backup)"
+            )),
+            StoreError::Unavailable(what) => StoreError::Unavailable(format!("{what} ({path})")),
+            other => other,
+        })
+    }
+
+    /// Makes a new store under another name and renames it when it is whole, so that a file under the real name that is
+    /// not a store was damaged, and is never taken for one that was not finished.
+    fn create(&self) -> Result<Database, Error> {
+        let unfinished = self.beside(".new");
+        let make = || self.database(private_file().create(true).open(&unfinished)?);
+        let database = match make() {
+            // What a crash left here in the making held nothing yet.
+            Err(Error::Corrupted(_)) => {
+                fs::remove_file(&unfinished)?;
+                make()?
+            }
+            made => made?,
+        };
+        let transaction = database.begin_write()?;
+        transaction.open_table(ENTRIES)?;
+        transaction.commit()?;
+        fs::rename(&unfinished, &self.path)?;
+        let directory = self
+            .path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(database)
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(ending);
+        path.into()
+    }
+
+    fn database(&self, file: fs::File) -> Result<Database, Error> {
+        let backend = FileBackend::new(file)?;
+        database(Builder::new().set_cache_size(self.cache_bytes), backend)
+    }
+}
+
+fn private_file() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+/// Opens a database; on a damaged file, redb may panic instead of returning an error.
+pub(super) fn database(builder: &Builder, backend: impl StorageBackend) -> Result<Database, Error> {
+    catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(backend)))
+        .unwrap_or_else(|_| {
+            Err(redb::StorageError::Corrupted("its pages make no sense".to_owned()).into())
+        })
+        .map_err(|error| match error.into() {
+            Error::Io(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                Error::Corrupted(error.to_string())
+            }
+            error => error,
+        })
 }
 
 /// Whether the error says that an earlier failure has closed the file.

@@ -47,6 +47,9 @@ fn size(write: &Write) -> usize {
 pub(super) struct Writer {
     file: Arc<File>,
     watchers: Watchers,
+    /// The last group failed: the disk has to show that it takes writes before redb is tried, which needs to read
+    /// through the file after each failure.
+    distrusts_disk: bool,
 }
 
 /// What became of one commit of a group that went through: its numbers, or `None` if a check failed.
@@ -54,11 +57,15 @@ type Outcome = Option<Vec<u64>>;
 
 impl Writer {
     pub(super) fn new(file: Arc<File>, watchers: Watchers) -> Self {
-        Self { file, watchers }
+        Self {
+            file,
+            watchers,
+            distrusts_disk: false,
+        }
     }
 
     /// Works until nobody can send any more.
-    pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>) {
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.blocking_recv() {
             let mut bytes = first.bytes;
             let mut group = vec![first];
@@ -69,16 +76,16 @@ impl Writer {
                 bytes += job.bytes;
                 group.push(job);
             }
-            self.commit(group);
+            self.commit(group, bytes);
         }
     }
 
-    fn commit(&self, group: Vec<Job>) {
+    fn commit(&mut self, group: Vec<Job>, bytes: usize) {
         let (sets, answers): (Vec<_>, Vec<_>) = group
             .into_iter()
             .map(|job| (job.writes, job.answer))
             .unzip();
-        let result = self.apply(&sets);
+        let result = self.apply(&sets, bytes);
         // Also after a failure: the commit may have reached the disk nevertheless, and a reader that is woken for
         // nothing only reads once more.
         for list in sets
@@ -96,7 +103,6 @@ impl Writer {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, commits = answers.len(), "a group of commits could not be written");
                 for answer in answers {
                     let _ = answer.send(Err(explain(&error)));
                 }
@@ -106,12 +112,25 @@ impl Writer {
 
     /// Writes a group. After a failure the file is opened again at once, so that reads go on; a group that could not
     /// even begin is then tried once more.
-    fn apply(&self, sets: &[WriteSet]) -> Result<Vec<Outcome>, Error> {
-        match self.attempt(sets) {
+    fn apply(&mut self, sets: &[WriteSet], bytes: usize) -> Result<Vec<Outcome>, Error> {
+        if self.distrusts_disk {
+            self.file.disk.probe(bytes as u64)?;
+        }
+        let result = match self.attempt(sets) {
             Err(Failure { begun: false, .. }) => self.attempt(sets),
             result => result,
+        };
+        let failed = result.is_err();
+        if failed != self.distrusts_disk {
+            self.distrusts_disk = failed;
+            match &result {
+                Ok(_) => tracing::info!("the store takes writes again"),
+                Err(Failure { error, .. }) => {
+                    tracing::error!(%error, "the store does not take writes; they are refused until it does");
+                }
+            }
         }
-        .map_err(|failure| failure.error)
+        result.map_err(|failure| failure.error)
     }
 
     fn attempt(&self, sets: &[WriteSet]) -> Result<Vec<Outcome>, Failure> {

@@ -1,0 +1,81 @@
+use serde_json::{Value as Json, json};
+use vodozemac::base64_encode;
+
+use super::{
+    super::samples::{b64, object},
+    *,
+};
+
+fn global(event_type: &str, content: Json) -> Verdict {
+    global_account_data(event_type, object(content))
+}
+
+#[test]
+fn a_recovery_key_loses_its_name_and_is_kept() {
+    let content = json!({
+        "algorithm": "m.secret_storage.v1.aes-hmac-sha2", "name": "the dog's name",
+        "iv": b64(16), "mac": b64(32),
+    });
+    let kept = global("m.secret_storage.key.abc", content).unwrap();
+    assert!(!kept.contains_key("name") && kept.contains_key("mac"));
+    assert!(global("m.secret_storage.key.two words", json!({})).is_err());
+}
+
+#[test]
+fn a_secret_in_the_clear_is_refused() {
+    let entry = |ciphertext: String| {
+        let secret = json!({ "iv": b64(16), "ciphertext": ciphertext, "mac": b64(32) });
+        global(
+            "m.cross_signing.master",
+            json!({ "encrypted": { "abc": secret } }),
+        )
+    };
+    assert!(entry(b64(43)).is_ok());
+    assert!(entry(base64_encode("the password of my diary is hunter2")).is_err());
+    assert!(entry("not base64 at all!".to_owned()).is_err());
+    let beside = json!({ "encrypted": {}, "plain": "hunter2" });
+    assert_eq!(
+        global("m.cross_signing.master", beside),
+        Ok(object(json!({ "encrypted": {} })))
+    );
+}
+
+#[test]
+fn clients_may_delete_what_they_may_keep() {
+    for event_type in [
+        "m.secret_storage.default_key",
+        "m.megolm_backup.v1",
+        "m.direct",
+    ] {
+        assert!(global(event_type, json!({})).is_ok(), "{event_type}");
+    }
+    assert!(global("m.push_rules", json!({})).is_err());
+}
+
+#[test]
+fn habits_and_feelings_are_not_kept() {
+    let emoji = json!({ "recent_emoji": [["😭", 40]] });
+    assert_eq!(
+        global("io.element.recent_emoji", emoji),
+        Ok(object(json!({})))
+    );
+    assert!(global("org.example.diary", json!({ "a": 1 })).is_err());
+    assert!(
+        global(
+            "m.identity_server",
+            json!({ "base_url": "https://id.example" })
+        )
+        .is_err()
+    );
+    let order = object(json!({ "order": "words" }));
+    assert_eq!(
+        room_account_data("m.space_order", order),
+        Ok(object(json!({})))
+    );
+}
+
+#[test]
+fn tags_are_the_known_ones() {
+    assert!(tag("m.favourite").is_ok() && tag("m.lowpriority").is_ok());
+    assert!(tag("u.difficult").is_err() && tag("m.*").is_err());
+}

@@ -1,0 +1,187 @@
+//! Passwords: kept as argon2id hashes, made on threads of their own, a few at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version,
+    password_hash::SaltString,
+};
+use http::StatusCode;
+use ruma::{OwnedUserId, UserId, api::error::ErrorKind};
+use tokio::sync::Semaphore;
+
+use super::Secret;
+use crate::{
+    clock::Random,
+    config,
+    error::{Error, Result},
+    limits::Backoff,
+    state::App,
+    store::{Table, Tx},
+};
+
+/// The hash of each account's password, in the PHC string format. An account without a row cannot log in.
+pub const PASSWORDS: Table<OwnedUserId, String> = Table::new(0x0102, "passwords");
+
+/// The shortest password that is taken, in characters.
+pub const MIN_PASSWORD_CHARS: usize = 8;
+/// The longest password that is taken, in bytes: hashing more costs without protecting more.
+pub const MAX_PASSWORD_BYTES: usize = 512;
+/// How many hashings may wait for their turn before the next one is sent away.
+pub const MAX_QUEUED_HASHINGS: usize = 256;
+
+const SALT_BYTES: usize = 16;
+const RETRY_HASHING: Duration = Duration::from_secs(2);
+const WRONG: &str = "The user name or the password is wrong.";
+
+/// Hashes passwords; at most as many at once as the configuration says.
+#[derive(Clone)]
+pub struct Hasher {
+    params: Params,
+    slots: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+}
+
+/// Proof that somebody gave an account's password, while the account keeps that password.
+pub struct Verified {
+    user: OwnedUserId,
+    hash: String,
+}
+
+impl Hasher {
+    /// A hasher with the configured costs; costs that argon2 cannot take are replaced by its defaults.
+    pub fn new(config: &config::Passwords) -> Self {
+        let params = Params::new(config.memory_kib, config.passes, 1, None).unwrap_or_default();
+        let at_once = usize::try_from(config.at_once).unwrap_or(1).max(1);
+        Self {
+            params,
+            slots: Arc::new(Semaphore::new(at_once)),
+            queue: Arc::new(Semaphore::new(MAX_QUEUED_HASHINGS)),
+        }
+    }
+
+    /// The hash of a new password.
+    ///
+    /// # Errors
+    /// 429 when too many hashings wait already.
+    pub async fn hash(&self, random: &Random, password: Secret) -> Result<String> {
+        let salt = random.bytes::<SALT_BYTES>();
+        self.run(move |argon2| {
+            let salt = SaltString::encode_b64(&salt)?;
+            Ok(argon2
+                .hash_password(password.expose().as_bytes(), &salt)?
+                .to_string())
+        })
+        .await
+    }
+
+    /// Whether the password is the one that was hashed. Without a hash the answer is no, and takes as long.
+    ///
+    /// # Errors
+    /// 429 when too many hashings wait already.
+    pub async fn matches(&self, password: Secret, hash: Option<String>) -> Result<bool> {
+        self.run(move |argon2| {
+            let password = password.expose().as_bytes();
+            match &hash {
+                Some(hash) => Ok(argon2
+                    .verify_password(password, &PasswordHash::new(hash)?)
+                    .is_ok()),
+                None => {
+                    let salt = SaltString::encode_b64(&[0; SALT_BYTES])?;
+                    argon2.hash_password(password, &salt).map(|_| false)
+                }
+            }
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Argon2<'static>) -> argon2::password_hash::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let _queued = self
+            .queue
+            .try_acquire()
+            .map_err(|_| Error::limit_exceeded(RETRY_HASHING))?;
+        // The permit goes along, so that a request that was given up still counts while its hash is being made.
+        let slot = Arc::clone(&self.slots)
+            .acquire_owned()
+            .await
+            .map_err(Error::internal)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
+        tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            work(argon2)
+        })
+        .await
+        .map_err(Error::internal)?
+        .map_err(Error::internal)
+    }
+}
+
+/// Checks an account's password. Unknown accounts, deactivated ones and wrong passwords are told apart neither by the
+/// answer nor by the time that it takes; each failure makes the next attempt wait longer.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` for a wrong password, 429 `M_LIMIT_EXCEEDED` after too many.
+pub async fn verify(app: &App, user: &UserId, password: Secret) -> Result<Verified> {
+    let patience = Backoff::failed_logins(&app.config.limits);
+    app.limiter.attempt(&app.clock, patience, user.as_str())?;
+    let hash = app.store.get(&PASSWORDS, user).await?;
+    let fits = password.expose().len() <= MAX_PASSWORD_BYTES;
+    let tried = if fits {
+        password
+    } else {
+        Secret::from(String::new())
+    };
+    let matches = app.hasher.matches(tried, hash.clone()).await?;
+    match hash {
+        Some(hash) if matches && fits => {
+            app.limiter.forgive(patience, user.as_str());
+            Ok(Verified {
+                user: user.to_owned(),
+                hash,
+            })
+        }
+        _ => Err(Error::forbidden(WRONG)),
+    }
+}
+
+impl Verified {
+    /// Whose password it was.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// Makes a transaction depend on the password's still being the same: one that was changed or taken away since
+    /// opens nothing any more.
+    ///
+    /// # Errors
+    /// 403 `M_FORBIDDEN` when it is not.
+    pub async fn holds_in(&self, tx: &mut Tx) -> Result<()> {
+        match tx.get(&PASSWORDS, &self.user).await? {
+            Some(hash) if hash == self.hash => Ok(()),
+            _ => Err(Error::forbidden(WRONG)),
+        }
+    }
+}
+
+/// Whether a new password is one that can be taken.
+///
+/// # Errors
+/// 400 `M_WEAK_PASSWORD` for a short one, 400 `M_INVALID_PARAM` for one that is too long.
+pub fn check_quality(password: &str) -> Result<()> {
+    if password.chars().count() < MIN_PASSWORD_CHARS {
+        return Err(Error::new(
+            StatusCode::BAD_REQUEST,
+            ErrorKind::WeakPassword,
+            format!("The password is too short: take at least {MIN_PASSWORD_CHARS} characters."),
+        ));
+    }
+    if password.len() > MAX_PASSWORD_BYTES {
+        return Err(Error::invalid_param(format!(
+            "The password is too long: take at most {MAX_PASSWORD_BYTES} bytes."
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! The command line: one file a subcommand, its help beside what it does.
+
+mod config;
+mod serve;
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use respite_server::config::{Config, ConfigError, Invalid};
+
+/// How many threads may wait for the disk or hash passwords at the same time.
+const MAX_BLOCKING_THREADS: usize = 64;
+
+/// A Matrix homeserver for therapy that stores ciphertext only.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Config(config::Print),
+}
+
+/// Where the configuration and the data are.
+#[derive(Args)]
+struct Place {
+    /// The configuration file; without one, every setting has its default.
+    #[arg(long, value_name = "FILE", env = "RESPITE_CONFIG")]
+    config: Option<PathBuf>,
+    /// The data directory; overrides `server.data`.
+    #[arg(long, value_name = "DIR", env = "RESPITE_DATA")]
+    data: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Does what was asked for; says on standard error what went wrong.
+    pub(crate) fn run(self) -> ExitCode {
+        match self.dispatch() {
+            Ok(code) => code,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "respite-server: {error:#}");
+                let usage = error.is::<ConfigError>() || error.is::<Invalid>();
+                ExitCode::from(if usage { 2 } else { 1 })
+            }
+        }
+    }
+
+    fn dispatch(self) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .max_blocking_threads(MAX_BLOCKING_THREADS)
+            .enable_all()
+            .build()?;
+        match self.command {
+            Command::Serve(serve) => runtime.block_on(serve.run()),
+            Command::Config(print) => print.run(),
+        }
+    }
+}
+
+impl Place {
+    fn load(self) -> Result<Config, ConfigError> {
+        let mut config = match self.config {
+            Some(file) => Config::load(&file)?,
+            None => Config::default(),
+        };
+        if let Some(data) = self.data {
+            config.server.data = data;
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,307 @@
+//! The push rules of each user.
+
+use axum::Router;
+use respite_protocol::ciphertext;
+use ruma::{
+    UserId,
+    api::client::push::{
+        delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled,
+        get_pushrules_all, get_pushrules_global_scope, set_pushrule, set_pushrule_actions,
+        set_pushrule_enabled,
+    },
+    push::{
+        Action, AnyPushRuleRef, InsertPushRuleError, NewConditionalPushRule, NewPatternedPushRule,
+        NewPushRule, NewSimplePushRule, RemovePushRuleError, RuleKind, Ruleset,
+    },
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::PUSH_RULES;
+use crate::{
+    auth::Device,
+    endpoint::endpoint,
+    error::{Error, Result},
+    gate,
+    inbox::{self, Entry},
+    state::App,
+    store::{Store, StoreError},
+};
+
+/// Most rules that a user has, the specification's among them.
+const MAX_RULES: usize = 500;
+/// Longest id of a rule, in bytes.
+const MAX_RULE_ID_BYTES: usize = ciphertext::MAX_ID_BYTES;
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .merge(endpoint::<_, _, _, _>(all))
+        .merge(endpoint::<_, _, _, _>(global))
+        .merge(endpoint::<_, _, _, _>(one))
+        .merge(endpoint::<_, _, _, _>(set))
+        .merge(endpoint::<_, _, _, _>(remove))
+        .merge(endpoint::<_, _, _, _>(enabled))
+        .merge(endpoint::<_, _, _, _>(set_enabled))
+        .merge(endpoint::<_, _, _, _>(actions))
+        .merge(endpoint::<_, _, _, _>(set_actions))
+}
+
+/// A user's push rules, the content of their `m.push_rules` under `global`.
+///
+/// # Errors
+/// The store's.
+pub async fn ruleset(store: &Store, user: &UserId) -> Result<Ruleset, StoreError> {
+    Ok(match store.get(&PUSH_RULES, user).await? {
+        Some(own) => parse(user, &own),
+        None => Ruleset::server_default(user),
+    })
+}
+
+/// Stored rules; should they ever be unreadable, the specification's: ringing too often is better than never.
+pub(super) fn parse(user: &UserId, own: &str) -> Ruleset {
+    let mut rules = serde_json::from_str(own).unwrap_or_else(|_| Ruleset::server_default(user));
+    rules.update_with_server_default(Ruleset::server_default(user));
+    rules
+}
+
+/// `GET /pushrules/`
+async fn all(
+    app: App,
+    me: Device,
+    _: get_pushrules_all::v3::Request,
+) -> Result<get_pushrules_all::v3::Response> {
+    Ok(get_pushrules_all::v3::Response::new(
+        ruleset(&app.store, &me.user).await?,
+    ))
+}
+
+/// `GET /pushrules/global/`
+async fn global(
+    app: App,
+    me: Device,
+    _: get_pushrules_global_scope::v3::Request,
+) -> Result<get_pushrules_global_scope::v3::Response> {
+    Ok(get_pushrules_global_scope::v3::Response::new(
+        ruleset(&app.store, &me.user).await?,
+    ))
+}
+
+/// `GET /pushrules/global/{kind}/{ruleId}`
+async fn one(
+    app: App,
+    me: Device,
+    request: get_pushrule::v3::Request,
+) -> Result<get_pushrule::v3::Response> {
+    let rules = ruleset(&app.store, &me.user).await?;
+    let rule = found(&rules, request.kind, &request.rule_id)?;
+    Ok(get_pushrule::v3::Response::new(rule.into()))
+}
+
+/// `GET /pushrules/global/{kind}/{ruleId}/enabled`
+async fn enabled(
+    app: App,
+    me: Device,
+    request: get_pushrule_enabled::v3::Request,
+) -> Result<get_pushrule_enabled::v3::Response> {
+    let rules = ruleset(&app.store, &me.user).await?;
+    let rule = found(&rules, request.kind, &request.rule_id)?;
+    Ok(get_pushrule_enabled::v3::Response::new(rule.enabled()))
+}
+
+/// `GET /pushrules/global/{kind}/{ruleId}/actions`
+async fn actions(
+    app: App,
+    me: Device,
+    request: get_pushrule_actions::v3::Request,
+) -> Result<get_pushrule_actions::v3::Response> {
+    let rules = ruleset(&app.store, &me.user).await?;
+    let rule = found(&rules, request.kind, &request.rule_id)?;
+    Ok(get_pushrule_actions::v3::Response::new(
+        rule.actions().to_vec(),
+    ))
+}
+
+/// `PUT /pushrules/global/{kind}/{ruleId}`
+async fn set(
+    app: App,
+    me: Device,
+    request: set_pushrule::v3::Request,
+) -> Result<set_pushrule::v3::Response> {
+    let rule = through_gate(request.rule)?;
+    let (after, before) = (request.after.as_deref(), request.before.as_deref());
+    change(&app, &me.user, |rules| {
+        let count = rules.iter().count();
+        if count >= MAX_RULES && rules.get(rule.kind(), rule.rule_id()).is_none() {
+            return Err(Error::too_large(
+                "You have too many push rules. Remove one first.",
+            ));
+        }
+        rules
+            .insert(rule.clone(), after, before)
+            .map_err(not_inserted)
+    })
+    .await?;
+    Ok(set_pushrule::v3::Response::new())
+}
+
+/// `DELETE /pushrules/global/{kind}/{ruleId}`
+async fn remove(
+    app: App,
+    me: Device,
+    request: delete_pushrule::v3::Request,
+) -> Result<delete_pushrule::v3::Response> {
+    change(&app, &me.user, |rules| {
+        rules
+            .remove(request.kind.clone(), &request.rule_id)
+            .map_err(|error| match error {
+                RemovePushRuleError::ServerDefault => {
+                    Error::invalid_param("This is one of the standard rules. Disable it instead.")
+                }
+                _ => no_such_rule(),
+            })
+    })
+    .await?;
+    Ok(delete_pushrule::v3::Response::new())
+}
+
+/// `PUT /pushrules/global/{kind}/{ruleId}/enabled`
+async fn set_enabled(
+    app: App,
+    me: Device,
+    request: set_pushrule_enabled::v3::Request,
+) -> Result<set_pushrule_enabled::v3::Response> {
+    change(&app, &me.user, |rules| {
+        rules
+            .set_enabled(request.kind.clone(), &request.rule_id, request.enabled)
+            .map_err(|_| no_such_rule())
+    })
+    .await?;
+    Ok(set_pushrule_enabled::v3::Response::new())
+}
+
+/// `PUT /pushrules/global/{kind}/{ruleId}/actions`
+async fn set_actions(
+    app: App,
+    me: Device,
+    request: set_pushrule_actions::v3::Request,
+) -> Result<set_pushrule_actions::v3::Response> {
+    let actions = ruma::canonical_json::to_canonical_value(&request.actions).map_err(|_| {
+        Error::bad_json("The actions must hold no fractions and no numbers beyond 2^53.")
+    })?;
+    let actions: Vec<Action> = read_back(&ciphertext::push_actions(actions)?)?;
+    change(&app, &me.user, |rules| {
+        rules
+            .set_actions(request.kind.clone(), &request.rule_id, actions.clone())
+            .map_err(|_| no_such_rule())
+    })
+    .await?;
+    Ok(set_pushrule_actions::v3::Response::new())
+}
+
+fn found<'a>(rules: &'a Ruleset, kind: RuleKind, rule_id: &str) -> Result<AnyPushRuleRef<'a>> {
+    rules.get(kind, rule_id).ok_or_else(no_such_rule)
+}
+
+fn no_such_rule() -> Error {
+    Error::not_found("There is no such push rule.")
+}
+
+fn not_inserted(error: InsertPushRuleError) -> Error {
+    match error {
+        InsertPushRuleError::UnknownRuleId => {
+            Error::not_found("There is no push rule with the id given as before or after.")
+        }
+        InsertPushRuleError::ServerDefaultRuleId => {
+            Error::invalid_param("Ids of push rules that begin with a dot are reserved.")
+        }
+        _ => Error::invalid_param("A push rule with this id cannot be put in this place."),
+    }
+}
+
+/// Changes a user's rules and tells their devices.
+async fn change(
+    app: &App,
+    user: &UserId,
+    change: impl Fn(&mut Ruleset) -> Result<()>,
+) -> Result<()> {
+    let change = &change;
+    app.store
+        .transact(|mut tx| async move {
+            let mut rules = match tx.get(&PUSH_RULES, user).await? {
+                Some(own) => parse(user, &own),
+                None => Ruleset::server_default(user),
+            };
+            change(&mut rules)?;
+            tx.put(&PUSH_RULES, user, &gate::text(&rules)?)?;
+            inbox::deliver(
+                &mut tx,
+                user,
+                Entry::AccountData(None, "m.push_rules".to_owned()),
+            )?;
+            Ok::<_, Error>((tx, ()))
+        })
+        .await?;
+    Ok(())
+}
+
+/// A new rule as the gate lets it through.
+fn through_gate(rule: NewPushRule) -> Result<NewPushRule> {
+    #[derive(Deserialize)]
+    struct Body {
+        actions: Vec<Action>,
+        #[serde(default)]
+        conditions: Vec<ruma::push::PushCondition>,
+        #[serde(default)]
+        pattern: String,
+    }
+    if rule.rule_id().len() > MAX_RULE_ID_BYTES {
+        return Err(Error::invalid_param(
+            "The id of a push rule may have at most 255 bytes.",
+        ));
+    }
+    let body = match &rule {
+        NewPushRule::Override(rule) | NewPushRule::Underride(rule) => {
+            json!({ "actions": rule.actions, "conditions": rule.conditions })
+        }
+        NewPushRule::Content(rule) => json!({ "actions": rule.actions, "pattern": rule.pattern }),
+        NewPushRule::Room(rule) => json!({ "actions": rule.actions }),
+        NewPushRule::Sender(rule) => json!({ "actions": rule.actions }),
+        _ => return Err(Error::invalid_param("There is no such kind of push rule.")),
+    };
+    let body = gate::canonical(&body.to_string())?;
+    let Body {
+        actions,
+        conditions,
+        pattern,
+    } = read_back(&ciphertext::push_rule(
+        rule.kind().as_str(),
+        rule.rule_id(),
+        body,
+    )?)?;
+    Ok(match rule {
+        NewPushRule::Override(rule) => NewPushRule::Override(NewConditionalPushRule::new(
+            rule.rule_id,
+            conditions,
+            actions,
+        )),
+        NewPushRule::Underride(rule) => NewPushRule::Underride(NewConditionalPushRule::new(
+            rule.rule_id,
+            conditions,
+            actions,
+        )),
+        NewPushRule::Content(rule) => {
+            NewPushRule::Content(NewPatternedPushRule::new(rule.rule_id, pattern, actions))
+        }
+        NewPushRule::Room(rule) => NewPushRule::Room(NewSimplePushRule::new(rule.rule_id, actions)),
+        NewPushRule::Sender(rule) => {
+            NewPushRule::Sender(NewSimplePushRule::new(rule.rule_id, actions))
+        }
+        other => other,
+    })
+}
+
+/// What the gate let through, in its type.
+fn read_back<T: serde::de::DeserializeOwned>(content: &impl serde::Serialize) -> Result<T> {
+    serde_json::from_str(&gate::text(content)?)
+        .map_err(|_| Error::bad_json("The push rule has the wrong form."))
+}

@@ -1,0 +1,237 @@
+//! From a configuration to a server whose parts are open: data directory, store, blobs, signing key.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail, ensure};
+use ruma::{OwnedServerName, signatures::Ed25519KeyPair};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    blobs::Blobs,
+    clock::{Clock, Random},
+    config::Config,
+    ephemeral::Ephemeral,
+    limits::Limiter,
+    rooms::cache::RoomCache,
+    state::{App, Parts},
+    store::{Store, StoreError, Table, redb::Redb},
+    uia::Sessions,
+};
+
+/// The store's file in the data directory.
+pub const STORE_FILE: &str = "store.redb";
+/// The blobs' directory in the data directory.
+pub const BLOBS: &str = "blobs";
+
+/// Who this server is; written at the first start, never changed.
+pub const IDENTITY: Table<(), Identity> = Table::new(0x0C01, "identity");
+
+/// The start of a PKCS#8 document that ends in the 32 bytes of an Ed25519 key (RFC 8410, section 7).
+const PKCS8_ED25519: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
+
+/// Who a server is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The name after the colon in its ids.
+    pub server_name: OwnedServerName,
+    key_version: String,
+    /// PKCS#8.
+    key: Vec<u8>,
+}
+
+/// What tests put in the place of the real thing.
+#[derive(Clone)]
+pub struct Options {
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            random: Random::system(),
+        }
+    }
+}
+
+/// A server whose parts are open.
+pub struct Opened {
+    /// The parts.
+    pub app: App,
+    /// Whether this is the first start with this data directory.
+    pub first_start: bool,
+}
+
+/// Opens the server that the configuration describes; makes one if the data directory is new.
+///
+/// # Errors
+/// The directory cannot be used, belongs to a server of another name or to one that is running, or what is in it is damaged.
+/// Nothing in it is changed then.
+pub async fn open(config: Config, options: Options) -> anyhow::Result<Opened> {
+    config.validate()?;
+    prepare(&config.server.data)?;
+    let store = open_store(&config).await?;
+    let fresh = Identity::new(&config, &options.random);
+    let (identity, first_start) = identify(&store, &fresh).await?;
+    ensure!(
+        identity.server_name == config.server.name,
+        "{} belongs to the server {}. A server's name can never be changed: set server.name = \"{}\", or use another \
+         directory.",
+        config.server.data.display(),
+        identity.server_name,
+        identity.server_name
+    );
+    Ok(Opened {
+        app: assemble(config, options, store, &identity)?,
+        first_start,
+    })
+}
+
+/// Opens a server that has been started before, whatever its name, for the operator's commands.
+///
+/// # Errors
+/// There is none in the data directory, or as [`open`].
+pub async fn open_existing(mut config: Config, options: Options) -> anyhow::Result<App> {
+    let data = &config.server.data;
+    if !data.join(STORE_FILE).try_exists().unwrap_or(true) {
+        bail!(
+            "There is no server in {}. Start one with `respite-server serve`, or name its directory with --data.",
+            data.display()
+        );
+    }
+    let store = open_store(&config).await?;
+    let identity = store
+        .get(&IDENTITY, ())
+        .await?
+        .with_context(|| format!("{} holds a store without a server in it.", data.display()))?;
+    config.server.name = identity.server_name.clone();
+    assemble(config, options, store, &identity)
+}
+
+/// Whether the store answers.
+///
+/// # Errors
+/// It does not.
+pub async fn check(app: &App) -> Result<(), StoreError> {
+    app.store.get(&IDENTITY, ()).await.map(drop)
+}
+
+/// A data directory that only its owner can look into.
+fn prepare(data: &Path) -> anyhow::Result<()> {
+    let unusable = || format!("{} cannot be used as the data directory", data.display());
+    match fs::read_dir(data) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data)
+            .with_context(unusable),
+        Err(error) => Err(error).with_context(unusable),
+        Ok(entries) => {
+            if !data.join(STORE_FILE).try_exists().with_context(unusable)? {
+                refuse_strange(data, entries)?;
+            }
+            fs::set_permissions(data, fs::Permissions::from_mode(0o700)).with_context(unusable)
+        }
+    }
+}
+
+/// A directory without a store is used only if it is as good as empty: with blobs in it, the store is what is missing; with
+/// anything else, it is somebody's.
+fn refuse_strange(data: &Path, entries: fs::ReadDir) -> anyhow::Result<()> {
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name == BLOBS && fs::read_dir(entry.path())?.next().is_some() {
+            bail!(
+                "{} holds blobs but no {STORE_FILE}. Restore it from a backup; nothing was changed.",
+                data.display()
+            );
+        }
+        let expected = name == BLOBS
+            || name == "lost+found"
+            || name == "admin.sock"
+            || name.starts_with('.')
+            || name.starts_with(STORE_FILE);
+        ensure!(
+            expected,
+            "{} is not empty and holds no server. Name an empty directory, or one that does not exist yet.",
+            data.display()
+        );
+    }
+    Ok(())
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let path = config.server.data.join(STORE_FILE);
+    let cache = config.server.cache;
+    let opened = tokio::task::spawn_blocking(move || Redb::open(&path, cache)).await?;
+    match opened {
+        Ok(engine) => Ok(Store::new(Arc::new(engine))),
+        Err(StoreError::Locked) => bail!(
+            "{} is in use by another process, probably a server that is running.",
+            config.server.data.display()
+        ),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The identity in the store, or the fresh one if there was none.
+async fn identify(store: &Store, fresh: &Identity) -> Result<(Identity, bool), StoreError> {
+    let committed = store
+        .transact(|mut tx| async move {
+            let found = tx.get(&IDENTITY, ()).await?;
+            if found.is_none() {
+                tx.put(&IDENTITY, (), fresh)?;
+            }
+            Ok::<_, StoreError>((tx, found))
+        })
+        .await?;
+    let first = committed.value.is_none();
+    Ok((committed.value.unwrap_or_else(|| fresh.clone()), first))
+}
+
+fn assemble(
+    config: Config,
+    options: Options,
+    store: Store,
+    identity: &Identity,
+) -> anyhow::Result<App> {
+    let signing_key = Ed25519KeyPair::from_der(&identity.key, identity.key_version.clone())
+        .map_err(|_| anyhow::anyhow!("the store is damaged: the server's signing key is no key"))?;
+    Ok(App::new(Parts {
+        blobs: Blobs {},
+        config,
+        store,
+        clock: options.clock,
+        random: options.random,
+        signing_key,
+        rooms: RoomCache::default(),
+        ephemeral: Ephemeral::default(),
+        uia: Sessions::default(),
+        limiter: Limiter::default(),
+        shutdown: CancellationToken::new(),
+    }))
+}
+
+impl Identity {
+    fn new(config: &Config, random: &Random) -> Self {
+        let seed: [u8; 32] = random.bytes();
+        Self {
+            server_name: config.server.name.clone(),
+            key_version: random.text(6),
+            key: [PKCS8_ED25519.as_slice(), &seed].concat(),
+        }
+    }
+}
