@@ -2,11 +2,29 @@
 //!
 //! [Content repository](https://spec.matrix.org/v1.18/client-server-api/#content-repository)
 
+mod download;
+mod keep;
+mod reserve;
+mod upload;
+
 use axum::Router;
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::{
+    OwnedRoomId, OwnedUserId, RoomId,
+    api::client::{authenticated_media, media},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{state::App, store::Table};
+pub use self::{
+    keep::{delete, delete_in, remove_blob, remove_orphans},
+    upload::store_upload,
+};
+use crate::{
+    auth::Device,
+    endpoint::endpoint,
+    error::{Error, Result},
+    state::App,
+    store::{Page, Store, StoreError, Table},
+};
 
 /// The blobs that are whole, by media id.
 pub const MEDIA: Table<String, Media> = Table::new(0x0701, "media");
@@ -16,6 +34,9 @@ pub const ROOM_MEDIA: Table<(OwnedRoomId, String), ()> = Table::new(0x0702, "roo
 
 /// Addresses that were given out for uploads to come.
 pub const RESERVED: Table<String, Reserved> = Table::new(0x0703, "reserved_media");
+
+/// The same, by user.
+pub const RESERVED_BY: Table<(OwnedUserId, String), ()> = Table::new(0x0705, "media_reserved_by");
 
 /// How much each user has uploaded.
 pub const USAGE: Table<OwnedUserId, Usage> = Table::new(0x0704, "media_usage");
@@ -51,7 +72,64 @@ pub struct Usage {
     pub bytes: u64,
 }
 
-/// The endpoints.
+/// The endpoints. Link previews are not among them: the server fetches no address that a message names.
 pub fn router() -> Router<App> {
     Router::new()
+        .merge(upload::router())
+        .merge(reserve::router())
+        .merge(download::router())
+        .merge(endpoint::<_, _, _, _>(config))
+        .merge(endpoint::<_, _, _, _>(legacy_config))
+        .merge(endpoint::<_, _, _, _>(thumbnail))
+}
+
+/// The blobs that are bound to a room, in the order of their ids, from the one after `after` on.
+///
+/// # Errors
+/// The store's.
+pub async fn in_room(
+    store: &Store,
+    room: &RoomId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<(String, Media)>, StoreError> {
+    let page = Page::first(limit);
+    let found = match after {
+        Some(after) => store.scan_after(&ROOM_MEDIA, (room,), (room, after), page).await?,
+        None => store.scan(&ROOM_MEDIA, (room,), page).await?,
+    };
+    let ids: Vec<String> = found.into_iter().map(|((_, id), ())| id).collect();
+    let media = store.get_many(&MEDIA, &ids).await?;
+    Ok(ids.into_iter().zip(media).filter_map(|(id, media)| Some((id, media?))).collect())
+}
+
+/// `GET /_matrix/client/v1/media/config`
+async fn config(
+    app: App,
+    _: Device,
+    _: authenticated_media::get_media_config::v1::Request,
+) -> Result<authenticated_media::get_media_config::v1::Response> {
+    let limit = ruma::UInt::new_saturating(app.config.media.max_upload);
+    Ok(authenticated_media::get_media_config::v1::Response::new(limit))
+}
+
+/// `GET /_matrix/media/v3/config`, where older clients ask.
+#[expect(deprecated, reason = "older clients ask here")]
+async fn legacy_config(
+    app: App,
+    _: Device,
+    _: media::get_media_config::v3::Request,
+) -> Result<media::get_media_config::v3::Response> {
+    let limit = ruma::UInt::new_saturating(app.config.media.max_upload);
+    Ok(media::get_media_config::v3::Response::new(limit))
+}
+
+/// `GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}`: of ciphertext there are no thumbnails. Clients upload
+/// those that they show, encrypted, as files of their own.
+async fn thumbnail(
+    _: App,
+    _: Device,
+    _: authenticated_media::get_content_thumbnail::v1::Request,
+) -> Result<authenticated_media::get_content_thumbnail::v1::Response> {
+    Err(Error::not_found("This server makes no thumbnails: it cannot see what is in encrypted files."))
 }
