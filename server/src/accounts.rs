@@ -8,7 +8,7 @@ mod session;
 
 use axum::Router;
 use respite_protocol::Role;
-use ruma::{OwnedUserId, UserId};
+use ruma::{DeviceId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -78,6 +78,11 @@ pub async fn list(
 /// # Errors
 /// 404 for an unknown or deactivated account, 400 for a password that cannot be taken.
 pub async fn reset_password(app: &App, user: &UserId, password: Secret) -> Result<()> {
+    set_password(app, user, password).await?;
+    log_out_everywhere(app, user, None).await
+}
+
+async fn set_password(app: &App, user: &UserId, password: Secret) -> Result<()> {
     auth::check_quality(password.expose())?;
     let hash = app.hasher.hash(&app.random, password).await?;
     app.store
@@ -92,7 +97,7 @@ pub async fn reset_password(app: &App, user: &UserId, password: Secret) -> Resul
             Ok((tx, ()))
         })
         .await?;
-    log_out_everywhere(app, user).await
+    Ok(())
 }
 
 /// Ends an account: nobody can log in to it again, its devices and codes are gone.
@@ -115,13 +120,14 @@ pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
             Ok((tx, ()))
         })
         .await?;
-    log_out_everywhere(app, user).await
+    log_out_everywhere(app, user, None).await
 }
 
-/// Removes all devices; again until there is none, since one may have been added by a login that was under way.
-async fn log_out_everywhere(app: &App, user: &UserId) -> Result<()> {
+/// Removes all devices but the one to keep; again until there is none, since a login that was under way may have added one.
+async fn log_out_everywhere(app: &App, user: &UserId, keep: Option<&DeviceId>) -> Result<()> {
     loop {
-        let devices = devices::of(&app.store, user).await?;
+        let mut devices = devices::of(&app.store, user).await?;
+        devices.retain(|device| Some(&**device) != keep);
         if devices.is_empty() {
             return Ok(());
         }

@@ -1,8 +1,125 @@
-//! Placeholder: discovery.
-use crate::state::App;
+//! What the server is and can do.
+
 use axum::Router;
+use respite_protocol::api::capability::{CAPABILITY, TherapyCapability, UNSTABLE_FEATURE};
+use ruma::{
+    RoomVersionId,
+    api::client::discovery::{
+        discover_homeserver::{self, HomeserverInfo},
+        discover_support,
+        get_capabilities::{
+            self,
+            v3::{
+                Capabilities, ProfileFieldsCapability, RoomVersionStability,
+                RoomVersionsCapability, ThirdPartyIdChangesCapability,
+            },
+        },
+        get_supported_versions,
+    },
+    profile::ProfileFieldName,
+};
+
+use crate::{
+    auth::{Anyone, Device},
+    endpoint::endpoint,
+    error::{Error, Result},
+    state::App,
+};
+
+/// The versions of the client-server API whose endpoints are served.
+pub const VERSIONS: [&str; 12] = [
+    "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11",
+    "v1.12",
+];
+
+/// What is served beyond that. Clients look for the second one before they offer secure backup.
+pub const UNSTABLE_FEATURES: [&str; 2] = [UNSTABLE_FEATURE, "org.matrix.e2e_cross_signing"];
+
+/// The room versions that rooms may have.
+pub const ROOM_VERSIONS: [RoomVersionId; 3] =
+    [RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
 
 /// The endpoints.
 pub fn router() -> Router<App> {
     Router::new()
+        .merge(endpoint::<_, _, _, _>(versions))
+        .merge(endpoint::<_, _, _, _>(capabilities))
+        .merge(endpoint::<_, _, _, _>(homeserver))
+        .merge(endpoint::<_, _, _, _>(support))
+}
+
+async fn versions(
+    _: App,
+    _: Anyone,
+    _: get_supported_versions::Request,
+) -> Result<get_supported_versions::Response> {
+    let mut response = get_supported_versions::Response::new(VERSIONS.map(str::to_owned).to_vec());
+    response.unstable_features = UNSTABLE_FEATURES
+        .into_iter()
+        .map(|feature| (feature.to_owned(), true))
+        .collect();
+    Ok(response)
+}
+
+async fn capabilities(
+    app: App,
+    me: Device,
+    _: get_capabilities::v3::Request,
+) -> Result<get_capabilities::v3::Response> {
+    let mut capabilities = Capabilities::new();
+    capabilities.room_versions = RoomVersionsCapability::new(
+        app.config.rooms.default_version.clone(),
+        ROOM_VERSIONS
+            .into_iter()
+            .map(|version| (version, RoomVersionStability::Stable))
+            .collect(),
+    );
+    capabilities.thirdparty_id_changes = ThirdPartyIdChangesCapability::new(false);
+    let mut fields = ProfileFieldsCapability::new(true);
+    fields.allowed = Some(vec![ProfileFieldName::DisplayName]);
+    capabilities.profile_fields = Some(fields);
+    let therapy = TherapyCapability {
+        enabled: true,
+        role: me.role,
+    };
+    let set = [
+        ("m.set_avatar_url", serde_json::json!({ "enabled": false })),
+        (
+            CAPABILITY,
+            serde_json::to_value(therapy).map_err(Error::internal)?,
+        ),
+    ];
+    for (name, value) in set {
+        capabilities.set(name, value).map_err(Error::internal)?;
+    }
+    Ok(get_capabilities::v3::Response::new(capabilities))
+}
+
+/// Only told when it is known: otherwise clients go on using the address that they came to.
+async fn homeserver(
+    app: App,
+    _: Anyone,
+    _: discover_homeserver::Request,
+) -> Result<discover_homeserver::Response> {
+    let server = &app.config.server;
+    let base_url = match &server.public_url {
+        Some(url) => url.clone(),
+        None if server.listen.ip().is_loopback() && server.listen.port() != 0 => {
+            format!("http://{}", server.listen)
+        }
+        None => return Err(Error::not_found("Use the address that you came to.")),
+    };
+    Ok(discover_homeserver::Response::new(HomeserverInfo::new(
+        base_url,
+    )))
+}
+
+async fn support(
+    _: App,
+    _: Anyone,
+    _: discover_support::Request,
+) -> Result<discover_support::Response> {
+    Err(Error::not_found(
+        "Nobody is named here. Ask whoever gave you your code.",
+    ))
 }

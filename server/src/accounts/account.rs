@@ -1,6 +1,66 @@
-//! Placeholder.
-use crate::state::App;
+//! What the owner of an account may ask and change.
+
 use axum::Router;
+use ruma::api::client::account::{
+    ThirdPartyIdRemovalStatus, change_password, deactivate, get_3pids, whoami,
+};
+
+use super::{log_out_everywhere, set_password};
+use crate::{
+    auth::{Device, Secret, check_quality},
+    endpoint::endpoint,
+    error::Result,
+    state::App,
+    uia,
+};
+
 pub(super) fn router() -> Router<App> {
     Router::new()
+        .merge(endpoint::<_, _, _, _>(whoami))
+        .merge(endpoint::<_, _, _, _>(change_password))
+        .merge(endpoint::<_, _, _, _>(deactivate))
+        .merge(endpoint::<_, _, _, _>(contact_data))
+}
+
+async fn whoami(_: App, me: Device, _: whoami::v3::Request) -> Result<whoami::v3::Response> {
+    let mut response = whoami::v3::Response::new(me.user, false);
+    response.device_id = Some(me.device);
+    Ok(response)
+}
+
+async fn change_password(
+    app: App,
+    me: Device,
+    request: change_password::v3::Request,
+) -> Result<change_password::v3::Response> {
+    let password = Secret::from(request.new_password);
+    // A password that would not be taken is told before the old one is asked for.
+    check_quality(password.expose())?;
+    uia::require(&app, &me, "change password", request.auth.as_ref()).await?;
+    set_password(&app, &me.user, password).await?;
+    if request.logout_devices {
+        log_out_everywhere(&app, &me.user, Some(&me.device)).await?;
+    }
+    Ok(change_password::v3::Response::new())
+}
+
+async fn deactivate(
+    app: App,
+    me: Device,
+    request: deactivate::v3::Request,
+) -> Result<deactivate::v3::Response> {
+    uia::require(&app, &me, "deactivate", request.auth.as_ref()).await?;
+    super::deactivate(&app, &me.user).await?;
+    Ok(deactivate::v3::Response::new(
+        ThirdPartyIdRemovalStatus::NoSupport,
+    ))
+}
+
+/// Nobody has any here; clients ask at every start.
+async fn contact_data(
+    _: App,
+    _: Device,
+    _: get_3pids::v3::Request,
+) -> Result<get_3pids::v3::Response> {
+    Ok(get_3pids::v3::Response::new(Vec::new()))
 }

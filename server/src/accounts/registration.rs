@@ -1,6 +1,284 @@
-//! Placeholder.
-use crate::state::App;
+//! Making an account.
+
 use axum::Router;
+use http::StatusCode;
+use respite_protocol::{Role, ciphertext};
+use ruma::{
+    OwnedDeviceId, OwnedUserId,
+    api::{
+        client::{
+            account::{
+                check_registration_token_validity, get_username_availability,
+                register::{self, RegistrationKind},
+            },
+            uiaa::{AuthData, AuthFlow, AuthType},
+        },
+        error::ErrorKind,
+    },
+};
+
+use super::{ACCOUNTS, Account, name};
+use crate::{
+    auth::{self, Anyone, Grant, PASSWORDS, Secret, TokenHash, Tokens},
+    config::RegistrationMode,
+    devices,
+    endpoint::endpoint,
+    error::{Error, Result},
+    invites::{self, Refused},
+    limits::Rate,
+    state::App,
+    store::Tx,
+    uia,
+};
+
+const PURPOSE: &str = "register";
+/// Letters of a user name that nobody chose.
+const RANDOM_NAME_LETTERS: usize = 12;
+
 pub(super) fn router() -> Router<App> {
     Router::new()
+        .merge(endpoint::<_, _, _, _>(register))
+        .merge(endpoint::<_, _, _, _>(available))
+        .merge(endpoint::<_, _, _, _>(validity))
+}
+
+/// What is written when everything has been checked.
+struct Newcomer {
+    user: OwnedUserId,
+    password_hash: String,
+    code: Option<TokenHash>,
+    login: Option<NewLogin>,
+}
+
+struct NewLogin {
+    device: OwnedDeviceId,
+    refreshable: bool,
+}
+
+async fn register(
+    app: App,
+    _: Anyone,
+    mut request: register::v3::Request,
+) -> Result<register::v3::Response> {
+    app.limiter
+        .take(&app.clock, Rate::registrations(&app.config.limits), "")?;
+    check_possible(&app, &request)?;
+    let password = request.password.take().map(Secret::from);
+    if let Some(password) = &password {
+        auth::check_quality(password.expose())?;
+    }
+    if let Some(device) = &request.device_id {
+        ciphertext::device_id(device.as_str())?;
+    }
+    let user = match &request.username {
+        Some(username) => name::chosen(username, app.server_name())?,
+        None => name::chosen(&app.random.text(RANDOM_NAME_LETTERS), app.server_name())?,
+    };
+    check_free(&app, &user).await?;
+    let session = admit(&app, request.auth.as_ref()).await?;
+
+    let password = password.ok_or_else(|| Error::missing_param("Choose a password."))?;
+    let newcomer = Newcomer {
+        user,
+        password_hash: app.hasher.hash(&app.random, password).await?,
+        code: session.code,
+        login: (!request.inhibit_login).then(|| NewLogin {
+            device: request
+                .device_id
+                .take()
+                .unwrap_or_else(|| devices::new_id(&app.random)),
+            refreshable: request.refresh_token,
+        }),
+    };
+    match create(&app, &newcomer).await? {
+        Ok(tokens) => {
+            app.uia.close(&session.id);
+            Ok(answer(newcomer, tokens))
+        }
+        Err(refused) => Err(ask_again(&app, session, refused)),
+    }
+}
+
+async fn available(
+    app: App,
+    _: Anyone,
+    request: get_username_availability::v3::Request,
+) -> Result<get_username_availability::v3::Response> {
+    app.limiter
+        .take(&app.clock, Rate::lookups(&app.config.limits), "names")?;
+    check_free(&app, &name::chosen(&request.username, app.server_name())?).await?;
+    Ok(get_username_availability::v3::Response::new(true))
+}
+
+async fn validity(
+    app: App,
+    _: Anyone,
+    request: check_registration_token_validity::v1::Request,
+) -> Result<check_registration_token_validity::v1::Response> {
+    app.limiter
+        .take(&app.clock, Rate::lookups(&app.config.limits), "codes")?;
+    if app.config.registration.mode == RegistrationMode::Closed {
+        return Err(closed());
+    }
+    let valid = match invites::hash(&request.token) {
+        Some(code) => invites::check(&app, code).await?.is_ok(),
+        None => false,
+    };
+    Ok(check_registration_token_validity::v1::Response::new(valid))
+}
+
+fn check_possible(app: &App, request: &register::v3::Request) -> Result<()> {
+    if app.config.registration.mode == RegistrationMode::Closed {
+        return Err(closed());
+    }
+    match request.kind {
+        RegistrationKind::User if request.login_type.is_none() => Ok(()),
+        RegistrationKind::Guest => Err(Error::new(
+            StatusCode::FORBIDDEN,
+            ErrorKind::GuestAccessForbidden,
+            "This server has no guests. Make an account with a code.",
+        )),
+        _ => Err(Error::invalid_param(
+            "This server makes accounts for people only.",
+        )),
+    }
+}
+
+async fn check_free(app: &App, user: &OwnedUserId) -> Result<()> {
+    match app.store.get(&ACCOUNTS, user).await? {
+        None => Ok(()),
+        Some(_) => Err(in_use()),
+    }
+}
+
+/// Whether the caller has shown what registering takes. A code that was shown stays with the session, so that a client
+/// whose first choice of name was taken need not ask for it again; it is redeemed only with the account.
+async fn admit(app: &App, auth: Option<&AuthData>) -> Result<uia::Session> {
+    let id = auth.and_then(AuthData::session);
+    let mut session = app.uia.open(&app.clock, &app.random, PURPOSE, id);
+    match auth {
+        Some(AuthData::RegistrationToken(shown)) => {
+            let checked = match invites::hash(&shown.token) {
+                Some(code) => invites::check(app, code).await?.map(|()| code),
+                None => Err(Refused::Unknown),
+            };
+            match checked {
+                Ok(code) => session.code = Some(code),
+                Err(refused) => return Err(ask_again(app, session, refused)),
+            }
+            complete(&mut session, AuthType::RegistrationToken);
+        }
+        // Some clients put this stage after every flow, since it asks nothing of anybody.
+        Some(AuthData::Dummy(_)) => complete(&mut session, AuthType::Dummy),
+        _ => {}
+    }
+    app.uia.keep(&session);
+    let open = app.config.registration.mode == RegistrationMode::Open
+        && session.completed.contains(&AuthType::Dummy);
+    if open || session.code.is_some() {
+        Ok(session)
+    } else {
+        session.completed.retain(|stage| *stage != AuthType::Dummy);
+        Err(uia::ask(session, flows(app), None))
+    }
+}
+
+fn complete(session: &mut uia::Session, stage: AuthType) {
+    if !session.completed.contains(&stage) {
+        session.completed.push(stage);
+    }
+}
+
+fn flows(app: &App) -> Vec<AuthFlow> {
+    let code = AuthFlow::new(vec![AuthType::RegistrationToken]);
+    match app.config.registration.mode {
+        RegistrationMode::Open => vec![AuthFlow::new(vec![AuthType::Dummy]), code],
+        RegistrationMode::Code | RegistrationMode::Closed => vec![code],
+    }
+}
+
+fn ask_again(app: &App, mut session: uia::Session, refused: Refused) -> Error {
+    session.code = None;
+    session.completed.clear();
+    app.uia.keep(&session);
+    uia::ask(
+        session,
+        flows(app),
+        Some((ErrorKind::Unauthorized, refused.sentence())),
+    )
+}
+
+/// Writes the account, its first device, the code's use and the therapy room in one transaction, or nothing.
+async fn create(app: &App, newcomer: &Newcomer) -> Result<Result<Option<Tokens>, Refused>> {
+    app.store
+        .transact(|mut tx| async {
+            if tx.get(&ACCOUNTS, &newcomer.user).await?.is_some() {
+                return Err(in_use());
+            }
+            let role = match newcomer.code {
+                Some(code) => match invites::redeem_in(&mut tx, app, code, &newcomer.user).await? {
+                    Ok(redeemed) => redeemed.role,
+                    Err(refused) => return Ok((tx, Err(refused))),
+                },
+                None => Role::Client,
+            };
+            let tokens = create_in(&mut tx, app, newcomer, role).await?;
+            Ok((tx, Ok(tokens)))
+        })
+        .await
+        .map(|done| done.value)
+}
+
+async fn create_in(
+    tx: &mut Tx,
+    app: &App,
+    newcomer: &Newcomer,
+    role: Role,
+) -> Result<Option<Tokens>> {
+    let user = &newcomer.user;
+    let account = Account {
+        role,
+        created: app.clock.millis(),
+        deactivated: None,
+    };
+    tx.put(&ACCOUNTS, user, &account)?;
+    tx.put(&PASSWORDS, user, &newcomer.password_hash)?;
+    let Some(NewLogin {
+        device,
+        refreshable,
+    }) = &newcomer.login
+    else {
+        return Ok(None);
+    };
+    devices::add_in(tx, app, user, device).await?;
+    let grant = Grant {
+        user,
+        device,
+        role,
+        refreshable: *refreshable,
+    };
+    Ok(Some(auth::issue_in(tx, app, grant).await?))
+}
+
+fn answer(newcomer: Newcomer, tokens: Option<Tokens>) -> register::v3::Response {
+    let mut response = register::v3::Response::new(newcomer.user);
+    response.device_id = newcomer.login.map(|login| login.device);
+    if let Some(tokens) = tokens {
+        response.access_token = Some(tokens.access.into_answer());
+        response.refresh_token = tokens.refresh.map(Secret::into_answer);
+        response.expires_in = tokens.expires_in;
+    }
+    response
+}
+
+fn in_use() -> Error {
+    Error::new(
+        StatusCode::BAD_REQUEST,
+        ErrorKind::UserInUse,
+        "This user name is taken. Choose another one.",
+    )
+}
+
+fn closed() -> Error {
+    Error::forbidden("This server makes no new accounts.")
 }
