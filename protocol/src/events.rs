@@ -50,6 +50,12 @@ pub enum InvalidBlock {
     /// A scale is upside down or too wide.
     #[error("a scale goes from a lower to a higher whole number, with at most 101 steps")]
     Scale,
+    /// A file name holds a path.
+    #[error("a file name has no slashes, no control characters and is not just dots")]
+    FileName,
+    /// A version below 1.
+    #[error("versions count from 1")]
+    Version,
     /// Nothing was said: neither a number nor a note.
     #[error("an answer needs a number or a note")]
     NoAnswer,

@@ -54,8 +54,7 @@ pub fn tag(name: &str) -> Verdict<()> {
 fn account_data(class: Class, event_type: &str, content: CanonicalJsonObject) -> Verdict {
     const BAD_TYPE: Refusal = Refusal::invalid("The account data type is not an identifier.");
     // Some types end in an id of the client's choice.
-    let last = event_type.rsplit('.').next().unwrap_or_default();
-    if !within(event_type, MAX_ID_BYTES) || !is_device_id(last) {
+    if !within(event_type, MAX_ID_BYTES) || !event_type.split('.').all(is_device_id) {
         return Err(BAD_TYPE);
     }
     // Clients delete account data by emptying it.

@@ -52,18 +52,18 @@ impl BlobCheck {
     ///
     /// `M_FORBIDDEN` if it cannot be ciphertext.
     pub fn finish(self) -> Verdict<()> {
-        let refused = |name, refusal| match outcome(Class::Media, name) {
+        let by_row = |name, refusal| match outcome(Class::Media, name) {
             Some(Outcome::Keep | Outcome::Checked) => Ok(()),
             _ => Err(refusal),
         };
         if self.bytes.total() == 0 {
-            refused("empty blob", EMPTY)
+            by_row("empty blob", EMPTY)
         } else if has_magic(&self.head) {
-            refused("known file format", KNOWN_FORMAT)
+            by_row("known file format", KNOWN_FORMAT)
         } else if !self.bytes.plausible() {
-            refused("text or unevenly spread bytes", NOT_RANDOM)
+            by_row("text or unevenly spread bytes", NOT_RANDOM)
         } else {
-            refused("encrypted blob", NOT_RANDOM)
+            by_row("encrypted blob", NOT_RANDOM)
         }
     }
 }

@@ -148,9 +148,9 @@ pub(super) fn is_base64_64(text: &str) -> bool {
     decoded(text).is_some_and(|bytes| bytes.len() == 64 && !Randomness::of(&bytes).is_text())
 }
 
-/// Base64, padded or not, of an initialisation vector.
+/// Base64, padded or not, of an initialisation vector, and not of words.
 pub(super) fn is_base64_16(text: &str) -> bool {
-    decoded(text).is_some_and(|bytes| bytes.len() == 16)
+    decoded(text).is_some_and(|bytes| bytes.len() == 16 && !Randomness::of(&bytes).is_text())
 }
 
 /// The bytes of standard base64, padded or not; `None` if stray bits or characters are in it.

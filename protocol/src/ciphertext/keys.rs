@@ -13,6 +13,8 @@ use super::{
     table::{Class, judge},
 };
 
+const ONE_TIME: &str = "signed_curve25519";
+const BACKUP: &str = "m.megolm_backup.v1.curve25519-aes-sha2";
 const BAD_KEY: Refusal = Refusal::invalid("A key or its id is not of the form that Matrix uses.");
 
 /// Checks `device_keys` of `/keys/upload`. The device's name is dropped.
@@ -32,11 +34,10 @@ pub fn device_keys(keys: CanonicalJsonObject) -> Verdict {
 /// A [`Refusal`] if it is not a signed public key.
 pub fn one_time_key(key_id: &str, key: Value) -> Verdict<Value> {
     let (algorithm, id) = key_id.split_once(':').ok_or(BAD_KEY)?;
-    if !is_device_id(id) {
-        return Err(BAD_KEY);
-    }
     match key {
-        Value::Object(key) => judge(Class::Key, algorithm, key).map(Value::Object),
+        Value::Object(key) if algorithm == ONE_TIME && is_device_id(id) => {
+            judge(Class::Key, ONE_TIME, key).map(Value::Object)
+        }
         _ => Err(BAD_KEY),
     }
 }
@@ -67,7 +68,13 @@ pub fn signatures(body: CanonicalJsonObject) -> Verdict {
 /// A [`Refusal`] for an unknown algorithm, or if anything but the public key and signatures is in
 /// it.
 pub fn backup_auth_data(algorithm: &str, auth_data: CanonicalJsonObject) -> Verdict {
-    judge(Class::Key, algorithm, auth_data)
+    const BAD_ALGORITHM: Refusal =
+        Refusal::invalid("This server does not know this kind of key backup.");
+    if algorithm == BACKUP {
+        judge(Class::Key, BACKUP, auth_data)
+    } else {
+        Err(BAD_ALGORITHM)
+    }
 }
 
 /// Checks one session of a key backup.

@@ -24,7 +24,12 @@ const KEYWORD: Refusal = Refusal::forbidden(
 /// `M_FORBIDDEN` for keyword rules and conditions on content; `M_INVALID_PARAM` for an id or a
 /// condition of an unknown form.
 pub fn push_rule(kind: &str, rule_id: &str, rule: CanonicalJsonObject) -> Verdict {
+    const KINDS: &[&str] = &["override", "content", "room", "sender", "underride"];
+    const BAD_KIND: Refusal = Refusal::invalid("There is no such kind of push rule.");
     const BAD_ID: Refusal = Refusal::invalid("The push rule's id is not of a known form.");
+    if !KINDS.contains(&kind) {
+        return Err(BAD_KIND);
+    }
     let rule = judge(Class::Push, kind, rule)?;
     let fits = match kind {
         "room" => is_room_id(rule_id),

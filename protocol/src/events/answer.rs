@@ -147,3 +147,6 @@ fn without_quote(body: &str) -> &str {
     }
     rest
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,3 +207,6 @@ impl Checkin {
         }
     }
 }
+
+#[cfg(test)]
+pub(in crate::events) mod tests;

@@ -159,9 +159,17 @@ impl Document {
     }
 
     fn validate(&self) -> Result<(), InvalidBlock> {
-        [&self.title, &self.file_name, &self.media_type]
-            .into_iter()
-            .try_for_each(|text| line(text))
+        for text in [&self.title, &self.file_name, &self.media_type] {
+            line(text)?;
+        }
+        if self.version == 0 {
+            return Err(InvalidBlock::Version);
+        }
+        if is_plain_name(&self.file_name) {
+            Ok(())
+        } else {
+            Err(InvalidBlock::FileName)
+        }
     }
 
     fn body(&self) -> String {
@@ -178,3 +186,12 @@ impl Document {
         format!("{what}{returned}: {}{due}", self.title)
     }
 }
+
+/// Whether a name names a file in the folder that the reader chose, and none elsewhere.
+fn is_plain_name(name: &str) -> bool {
+    let separates = |c: char| matches!(c, '/' | '\\' | ':') || c.is_control();
+    !name.contains(separates) && !name.trim_matches(['.', ' ']).is_empty()
+}
+
+#[cfg(test)]
+mod tests;

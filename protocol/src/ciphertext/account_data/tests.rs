@@ -18,7 +18,12 @@ fn a_recovery_key_loses_its_name_and_is_kept() {
     });
     let kept = global("m.secret_storage.key.abc", content).unwrap();
     assert!(!kept.contains_key("name") && kept.contains_key("mac"));
-    assert!(global("m.secret_storage.key.two words", json!({})).is_err());
+    for id in ["two words", "two words.abc", "a b.c", "\u{1F62D}"] {
+        assert!(
+            global(&format!("m.secret_storage.key.{id}"), json!({})).is_err(),
+            "{id}"
+        );
+    }
 }
 
 #[test]

@@ -56,5 +56,11 @@ fn a_backup_holds_ciphertext() {
     assert!(backup_session(object(session.clone())).is_err());
     session["session_data"] = json!({ "session_key": "AgAAAAB" });
     assert!(backup_session(object(session)).is_err());
-    assert!(backup_auth_data("org.example.plain", object(json!({}))).is_err());
+    for algorithm in ["org.example.plain", "device keys", "backup session"] {
+        let keys = sample(|door| matches!(door, Door::DeviceKeys));
+        assert!(
+            backup_auth_data(algorithm, object(keys)).is_err(),
+            "{algorithm}"
+        );
+    }
 }

@@ -35,6 +35,12 @@ fn a_room_can_be_muted() {
     assert!(rule("sender", USER, json!({ "actions": [] })).is_ok());
     assert!(rule("sender", "my mother", json!({ "actions": [] })).is_err());
     assert!(rule("override", "two words", json!({ "actions": [] })).is_err());
+    for kind in ["filter", "pusher", "actions", "my kind"] {
+        assert!(
+            rule(kind, "a", json!({})).is_err(),
+            "{kind} is not a kind of rule"
+        );
+    }
 }
 
 #[test]

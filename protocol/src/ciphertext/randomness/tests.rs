@@ -2,6 +2,9 @@ use std::f64::consts::TAU;
 
 use super::{super::samples::random_bytes, *};
 
+/// Past the largest blob that the server takes.
+const LARGEST: u64 = 1 << 28;
+
 fn plausible(bytes: &[u8]) -> bool {
     Randomness::of(bytes).plausible()
 }
@@ -142,11 +145,11 @@ fn log_factorial(count: f64) -> f64 {
 #[test]
 fn random_bytes_cross_the_histogram_limits_less_than_once_in_ten_thousand_million() {
     let sizes = |from: u64, to: u64| {
-        std::iter::successors(Some(from as f64), |n| Some((n * 1.3).ceil()))
+        std::iter::successors(Some(from as f64), |n| Some((n * 1.4).ceil()))
             .take_while(move |n| *n < to as f64)
             .chain([to as f64 - 1.0])
     };
-    let mut above = 1 << 30;
+    let mut above = LARGEST;
     for (least, limit) in UPPER {
         for n in sizes(least, above) {
             assert!(
@@ -157,7 +160,7 @@ fn random_bytes_cross_the_histogram_limits_less_than_once_in_ten_thousand_millio
         }
         above = least;
     }
-    for n in sizes(LOWER.0, 1 << 30) {
+    for n in sizes(LOWER.0, LARGEST) {
         assert!(chance(n, LOWER.1, -1.0) < 1e-10, "{n} bytes");
     }
 }
