@@ -6,6 +6,8 @@
 
 pub mod api;
 pub mod ciphertext;
+#[cfg(test)]
+mod documented;
 pub mod events;
 pub mod role;
 pub mod therapy;

@@ -3,6 +3,7 @@
 mod account;
 mod login;
 mod name;
+mod profile;
 mod registration;
 mod session;
 
@@ -41,6 +42,7 @@ pub fn router() -> Router<App> {
         .merge(login::router())
         .merge(session::router())
         .merge(account::router())
+        .merge(profile::router())
 }
 
 /// An account that is in use.
@@ -114,9 +116,8 @@ pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
             tx.put(&ACCOUNTS, user, &account)?;
             tx.delete(&PASSWORDS, user);
             invites::revoke_all_in(&mut tx, user).await?;
-            for device in devices::of(tx.store(), user).await? {
-                devices::delete_in(&mut tx, app, user, &device).await?;
-            }
+            let devices = devices::of(tx.store(), user).await?;
+            devices::delete_each_in(&mut tx, app, user, &devices).await?;
             Ok((tx, ()))
         })
         .await?;

@@ -14,11 +14,12 @@ use sha2::{Digest, Sha256};
 pub use self::{
     password::{
         Hasher, MAX_PASSWORD_BYTES, MAX_QUEUED_HASHINGS, MIN_PASSWORD_CHARS, PASSWORDS, Verified,
-        check_quality, verify,
+        check_quality, exists, verify,
     },
     secret::Secret,
     tokens::{
-        Grant, ISSUED, Issued, REFRESH_TOKENS, Refreshes, Tokens, issue_in, refresh, revoke_in,
+        DEVICES, Grant, MAX_DEVICES, REFRESH_TOKENS, Refreshes, Registered, Tokens, devices_of,
+        log_in, log_out, refresh,
     },
 };
 use crate::{

@@ -1,7 +1,11 @@
 //! The command line: one file a subcommand, its help beside what it does.
 
 mod config;
+mod invite;
+mod operate;
+mod scan;
 mod serve;
+mod user;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -23,6 +27,9 @@ pub(crate) struct Arguments {
 enum Command {
     Serve(serve::Serve),
     Config(config::Print),
+    Invite(invite::Invite),
+    User(user::User),
+    Scan(scan::Scan),
 }
 
 /// Where the configuration and the data are.
@@ -57,6 +64,9 @@ impl Arguments {
         match self.command {
             Command::Serve(serve) => runtime.block_on(serve.run()),
             Command::Config(print) => print.run(),
+            Command::Invite(invite) => runtime.block_on(invite.run()),
+            Command::User(user) => runtime.block_on(user.run()),
+            Command::Scan(scan) => runtime.block_on(scan.run()),
         }
     }
 }

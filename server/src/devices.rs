@@ -1,39 +1,27 @@
-//! The devices of an account. Of each, the server knows the id and when it first logged in: no names (they tell what
-//! people own), no addresses, no times of use.
+//! The devices of an account: seeing them, and removing them with everything that belongs to them.
 
 use axum::Router;
 use ruma::{
-    DeviceId, OwnedDeviceId, OwnedUserId, UserId,
+    DeviceId, OwnedDeviceId, UserId,
     api::client::device::{
         Device as Listed, delete_device, delete_devices, get_device, get_devices, update_device,
     },
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::{self, Device},
+    auth::{self, DEVICES, Device},
     clock::Random,
     endpoint::endpoint,
     error::{Error, Result},
+    keys,
     state::App,
-    store::{Page, Store, StoreError, Table, Tx},
-    uia,
+    store::Tx,
+    to_device, uia,
 };
 
-/// The devices of each account.
-pub const DEVICES: Table<(OwnedUserId, OwnedDeviceId), Registered> = Table::new(0x0201, "devices");
-
-/// How many devices an account may have.
-pub const MAX_DEVICES: usize = 200;
+pub use crate::auth::devices_of as of;
 
 const DEVICE_ID_LETTERS: usize = 10;
-
-/// What is kept of a device.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Registered {
-    /// Milliseconds since 1970.
-    pub created: u64,
-}
 
 /// The endpoints.
 pub fn router() -> Router<App> {
@@ -45,53 +33,17 @@ pub fn router() -> Router<App> {
         .merge(endpoint::<_, _, _, _>(delete_several))
 }
 
-/// The ids of an account's devices.
-///
-/// # Errors
-/// The store's.
-pub async fn of(store: &Store, user: &UserId) -> Result<Vec<OwnedDeviceId>, StoreError> {
-    let devices = store
-        .scan(&DEVICES, (user,), Page::first(MAX_DEVICES))
-        .await?;
-    Ok(devices.into_iter().map(|((_, device), _)| device).collect())
-}
-
 /// An id for a device whose client has none.
 pub fn new_id(random: &Random) -> OwnedDeviceId {
     random.text(DEVICE_ID_LETTERS).to_uppercase().into()
 }
 
-/// Adds a device, or goes on with the one that has this id.
-///
-/// # Errors
-/// 403 when the account has [`MAX_DEVICES`] already.
-pub async fn add_in(tx: &mut Tx, app: &App, user: &UserId, device: &DeviceId) -> Result<()> {
-    if tx.get(&DEVICES, (user, device)).await?.is_some() {
-        return Ok(());
-    }
-    if of(tx.store(), user).await?.len() >= MAX_DEVICES {
-        return Err(Error::forbidden(
-            "This account is logged in on too many devices. Log out on one of them first.",
-        ));
-    }
-    let registered = Registered {
-        created: app.clock.millis(),
-    };
-    tx.put(&DEVICES, (user, device), &registered)?;
-    Ok(())
-}
-
-/// Removes a device and everything that belongs to it.
+/// Removes a device and everything that belongs to it, and tells whoever writes to it.
 ///
 /// # Errors
 /// The store's.
-pub async fn delete_in(tx: &mut Tx, _app: &App, user: &UserId, device: &DeviceId) -> Result<()> {
-    if tx.get(&DEVICES, (user, device)).await?.is_none() {
-        return Ok(());
-    }
-    auth::revoke_in(tx, user, device).await?;
-    tx.delete(&DEVICES, (user, device));
-    Ok(())
+pub async fn delete_in(tx: &mut Tx, app: &App, user: &UserId, device: &DeviceId) -> Result<()> {
+    delete_each_in(tx, app, user, &[device.to_owned()]).await
 }
 
 /// Removes these devices in one transaction.
@@ -101,12 +53,34 @@ pub async fn delete_in(tx: &mut Tx, _app: &App, user: &UserId, device: &DeviceId
 pub async fn delete_all(app: &App, user: &UserId, devices: &[OwnedDeviceId]) -> Result<()> {
     app.store
         .transact(|mut tx| async {
-            for device in devices {
-                delete_in(&mut tx, app, user, device).await?;
-            }
+            delete_each_in(&mut tx, app, user, devices).await?;
             Ok::<_, Error>((tx, ()))
         })
         .await?;
+    Ok(())
+}
+
+/// Removes these devices; those that are not there are no error.
+///
+/// # Errors
+/// The store's.
+pub async fn delete_each_in(
+    tx: &mut Tx,
+    app: &App,
+    user: &UserId,
+    devices: &[OwnedDeviceId],
+) -> Result<()> {
+    let mut deleted = false;
+    for device in devices {
+        if auth::log_out(tx, user, device).await? {
+            keys::forget_device_in(tx, user, device).await?;
+            to_device::forget_device_in(tx, user, device).await?;
+            deleted = true;
+        }
+    }
+    if deleted {
+        keys::devices_changed_in(tx, app, user).await?;
+    }
     Ok(())
 }
 
@@ -159,7 +133,7 @@ async fn delete_several(
     me: Device,
     request: delete_devices::v3::Request,
 ) -> Result<delete_devices::v3::Response> {
-    if request.devices.len() > MAX_DEVICES {
+    if request.devices.len() > auth::MAX_DEVICES {
         return Err(Error::invalid_param(
             "These are more devices than an account can have.",
         ));

@@ -3,7 +3,6 @@
 use axum::Router;
 use respite_protocol::api::capability::{CAPABILITY, TherapyCapability, UNSTABLE_FEATURE};
 use ruma::{
-    RoomVersionId,
     api::client::discovery::{
         discover_homeserver::{self, HomeserverInfo},
         discover_support,
@@ -23,6 +22,7 @@ use crate::{
     auth::{Anyone, Device},
     endpoint::endpoint,
     error::{Error, Result},
+    rooms::version::SUPPORTED,
     state::App,
 };
 
@@ -34,10 +34,6 @@ pub const VERSIONS: [&str; 12] = [
 
 /// What is served beyond that. Clients look for the second one before they offer secure backup.
 pub const UNSTABLE_FEATURES: [&str; 2] = [UNSTABLE_FEATURE, "org.matrix.e2e_cross_signing"];
-
-/// The room versions that rooms may have.
-pub const ROOM_VERSIONS: [RoomVersionId; 3] =
-    [RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
 
 /// The endpoints.
 pub fn router() -> Router<App> {
@@ -69,7 +65,7 @@ async fn capabilities(
     let mut capabilities = Capabilities::new();
     capabilities.room_versions = RoomVersionsCapability::new(
         app.config.rooms.default_version.clone(),
-        ROOM_VERSIONS
+        SUPPORTED
             .into_iter()
             .map(|version| (version, RoomVersionStability::Stable))
             .collect(),

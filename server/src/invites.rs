@@ -8,13 +8,18 @@ use std::time::Duration;
 
 use axum::Router;
 use respite_protocol::{Role, TherapyKind, api};
-use ruma::{OwnedRoomId, OwnedUserId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::room::member::MembershipState};
 use serde::{Deserialize, Serialize};
 
 pub use self::code::hash;
 use crate::{
     auth::{Secret, TokenHash},
     error::Result,
+    rooms::{
+        append::NewEvent,
+        create::{self, NewRoom},
+        draft::Draft,
+    },
     state::App,
     store::{Page, StoreError, Table, Tx},
 };
@@ -132,7 +137,7 @@ pub async fn redeem_in(
     tx: &mut Tx,
     app: &App,
     code: TokenHash,
-    _newcomer: &UserId,
+    newcomer: &UserId,
 ) -> Result<Result<Redeemed, Refused>> {
     let Some(mut invite) = tx.get(&INVITES, code).await? else {
         return Ok(Err(Refused::Unknown));
@@ -140,14 +145,56 @@ pub async fn redeem_in(
     if let Err(refused) = invite.open(app) {
         return Ok(Err(refused));
     }
+    let room = meet_in(tx, app, &invite, newcomer).await?;
     invite.uses_left = invite.uses_left.saturating_sub(1);
     invite.used = invite.used.saturating_add(1);
-    let redeemed = Redeemed {
-        role: invite.role,
-        room: invite.room.clone(),
-    };
+    if invite
+        .kind
+        .is_some_and(|kind| kind != TherapyKind::Individual)
+    {
+        invite.room.clone_from(&room);
+    }
     tx.put(&INVITES, code, &invite)?;
-    Ok(Ok(redeemed))
+    Ok(Ok(Redeemed {
+        role: invite.role,
+        room,
+    }))
+}
+
+/// Puts the newcomer and the therapist into one room: a new one, or the one where those are who used the code before.
+async fn meet_in(
+    tx: &mut Tx,
+    app: &App,
+    invite: &Invite,
+    newcomer: &UserId,
+) -> Result<Option<OwnedRoomId>> {
+    let (Some(therapist), Some(kind)) = (&invite.made_by, invite.kind) else {
+        return Ok(None);
+    };
+    if let Some(room) = &invite.room {
+        join_in(tx, app, therapist, room, newcomer).await?;
+        return Ok(Some(room.clone()));
+    }
+    let members = vec![(newcomer.to_owned(), MembershipState::Join)];
+    let room = NewRoom::therapy(kind, members);
+    create::create_in(tx, app, therapist, room).await.map(Some)
+}
+
+async fn join_in(
+    tx: &mut Tx,
+    app: &App,
+    therapist: &UserId,
+    room: &RoomId,
+    newcomer: &UserId,
+) -> Result<()> {
+    let mut draft = Draft::open(tx, app, room).await?;
+    for (sender, membership) in [(therapist, "invite"), (newcomer, "join")] {
+        let content = [("membership".to_owned(), membership.to_owned().into())].into();
+        let event = NewEvent::state("m.room.member", newcomer.as_str(), content);
+        draft.push(tx, sender, event).await?;
+    }
+    draft.close(tx)?;
+    Ok(())
 }
 
 /// Makes all codes of somebody useless.

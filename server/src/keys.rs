@@ -25,6 +25,7 @@ pub use self::tables::{
 use crate::{
     error::Result,
     inbox::{self, Entry},
+    rooms::membership,
     state::App,
     store::{Page, Store, StoreError, Tx},
 };
@@ -84,8 +85,11 @@ pub async fn unused_fallback_types(
 /// # Errors
 /// The store's.
 pub async fn devices_changed_in(tx: &mut Tx, app: &App, user: &UserId) -> Result<()> {
-    let _ = app;
-    inbox::deliver(tx, user, Entry::Devices(user.to_owned()))?;
+    let mut people = membership::neighbours(app, user).await?;
+    people.insert(user.to_owned());
+    for person in people {
+        inbox::deliver(tx, &person, Entry::Devices(user.to_owned()))?;
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 pub mod account_data;
 pub mod accounts;
+pub mod admin;
 pub mod auth;
 pub mod backup;
 pub mod blobs;
@@ -26,6 +27,7 @@ pub mod presence;
 pub mod profiles;
 pub mod push;
 pub mod rooms;
+pub mod scan;
 pub mod scheduler;
 pub mod schema;
 pub mod serve;
@@ -50,7 +52,6 @@ pub fn router(app: App) -> Router {
         .merge(discovery::router())
         .merge(accounts::router())
         .merge(devices::router())
-        .merge(profiles::router())
         .merge(invites::router())
         .merge(account_data::router())
         .merge(filters::router())

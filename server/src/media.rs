@@ -95,12 +95,20 @@ pub async fn in_room(
 ) -> Result<Vec<(String, Media)>, StoreError> {
     let page = Page::first(limit);
     let found = match after {
-        Some(after) => store.scan_after(&ROOM_MEDIA, (room,), (room, after), page).await?,
+        Some(after) => {
+            store
+                .scan_after(&ROOM_MEDIA, (room,), (room, after), page)
+                .await?
+        }
         None => store.scan(&ROOM_MEDIA, (room,), page).await?,
     };
     let ids: Vec<String> = found.into_iter().map(|((_, id), ())| id).collect();
     let media = store.get_many(&MEDIA, &ids).await?;
-    Ok(ids.into_iter().zip(media).filter_map(|(id, media)| Some((id, media?))).collect())
+    Ok(ids
+        .into_iter()
+        .zip(media)
+        .filter_map(|(id, media)| Some((id, media?)))
+        .collect())
 }
 
 /// `GET /_matrix/client/v1/media/config`
@@ -110,7 +118,9 @@ async fn config(
     _: authenticated_media::get_media_config::v1::Request,
 ) -> Result<authenticated_media::get_media_config::v1::Response> {
     let limit = ruma::UInt::new_saturating(app.config.media.max_upload);
-    Ok(authenticated_media::get_media_config::v1::Response::new(limit))
+    Ok(authenticated_media::get_media_config::v1::Response::new(
+        limit,
+    ))
 }
 
 /// `GET /_matrix/media/v3/config`, where older clients ask.
@@ -131,5 +141,7 @@ async fn thumbnail(
     _: Device,
     _: authenticated_media::get_content_thumbnail::v1::Request,
 ) -> Result<authenticated_media::get_content_thumbnail::v1::Response> {
-    Err(Error::not_found("This server makes no thumbnails: it cannot see what is in encrypted files."))
+    Err(Error::not_found(
+        "This server makes no thumbnails: it cannot see what is in encrypted files.",
+    ))
 }

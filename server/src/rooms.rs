@@ -1,9 +1,37 @@
-//! Placeholder: rooms.
+//! Rooms: real Matrix rooms, each one line of signed events, with the state, the members and the history that follow
+//! from it.
+
+pub mod access;
+pub mod append;
 pub mod cache;
-use crate::state::App;
+pub mod create;
+pub mod draft;
+pub mod event;
+pub mod membership;
+pub mod pdu;
+pub mod position;
+mod redaction;
+pub mod relations;
+pub mod state;
+pub mod version;
+
 use axum::Router;
+
+use crate::{error::Error, state::App};
 
 /// The endpoints.
 pub fn router() -> Router<App> {
     Router::new()
+        .merge(create::router())
+        .merge(membership::router())
+}
+
+/// The answer to whoever asks for a room that they are not in: the same whether it exists or not.
+pub fn not_in_room() -> Error {
+    Error::forbidden("You are not in this room, or it does not exist.")
+}
+
+/// The answer to whoever asks for an event that is not in the room, or that they may not read.
+pub(crate) fn no_such_event() -> Error {
+    Error::not_found("There is no such event in this room.")
 }

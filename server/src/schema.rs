@@ -1,7 +1,7 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
 use crate::{
-    accounts, auth, devices, invites, keys, media, profiles, push, to_device,
+    accounts, auth, backup, inbox, invites, keys, media, profiles, push, start, to_device,
 };
 
 /// Number and name of each table and list, a line for each noun.
@@ -11,11 +11,12 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             auth::ACCESS_TOKENS.describe(),
             auth::PASSWORDS.describe(),
             auth::REFRESH_TOKENS.describe(),
-            auth::ISSUED.describe(),
+            auth::DEVICES.describe(),
         ][..],
+        &[start::IDENTITY.describe()],
         &[accounts::ACCOUNTS.describe()],
+        &[inbox::INBOX.describe()],
         &[invites::INVITES.describe(), invites::MADE.describe()],
-        &[devices::DEVICES.describe()],
         &[profiles::PROFILES.describe()],
         &[
             keys::DEVICE_KEYS.describe(),
@@ -33,9 +34,15 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             to_device::SENT_ORDER.describe(),
         ],
         &[
+            backup::BACKUPS.describe(),
+            backup::LATEST_BACKUP.describe(),
+            backup::BACKED_UP.describe(),
+        ],
+        &[
             media::MEDIA.describe(),
             media::ROOM_MEDIA.describe(),
             media::RESERVED.describe(),
+            media::RESERVED_BY.describe(),
             media::USAGE.describe(),
         ],
         &[

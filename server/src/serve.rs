@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{connection::Acceptor, tls::Tls};
 use crate::{
+    admin::{self, Answer, Command},
     config::Config,
     metrics,
     start::{self, Options},
@@ -38,13 +39,16 @@ pub async fn serve(
 /// A server that is open and not serving yet.
 pub struct Server {
     app: App,
+    first_code: Option<String>,
     tls: Option<Tls>,
+    admin: Option<tokio::net::UnixListener>,
     operations: Option<TcpListener>,
     recorder: PrometheusHandle,
 }
 
 impl Server {
-    /// Opens the data directory that the configuration names (see [`start::open`]) and the listener for operations.
+    /// Opens the data directory that the configuration names (see [`start::open`]), the admin socket in it and the listener
+    /// for operations.
     ///
     /// # Errors
     /// The directory, the certificate or the listener's address cannot be used; in a sentence for the operator.
@@ -61,9 +65,16 @@ impl Server {
             None => None,
         };
         let opened = start::open(config, options).await?;
+        let first_code = match opened.first_start {
+            true => Some(first_code(&opened.app).await?),
+            false => None,
+        };
+        let admin = admin::socket::bind(&opened.app.config.server.data);
         Ok(Self {
             app: opened.app,
+            first_code,
             tls,
+            admin,
             operations,
             recorder,
         })
@@ -72,6 +83,11 @@ impl Server {
     /// The server's parts.
     pub fn app(&self) -> &App {
         &self.app
+    }
+
+    /// On the first start with a data directory: a code that makes the first therapist's account. It is told this once.
+    pub fn first_code(&self) -> Option<&str> {
+        self.first_code.as_deref()
     }
 
     /// Where `/metrics` and `/health` are served.
@@ -129,9 +145,22 @@ impl Server {
                 }
             });
         }
+        if let Some(listener) = self.admin.take() {
+            tasks.spawn(admin::socket::serve(self.app.clone(), listener));
+        }
         if let Some(tls) = self.tls.clone() {
             tasks.spawn(tls.reload_on_hangup());
         }
         tasks
     }
 }
+
+async fn first_code(app: &App) -> anyhow::Result<String> {
+    match admin::execute(app, Command::first_invite()).await? {
+        Answer::Code { code, .. } => Ok(code),
+        _ => anyhow::bail!("no code was made"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::Hasher,
     blobs::Blobs,
     clock::{Clock, Random},
     config::Config,
@@ -161,7 +162,7 @@ fn refuse_strange(data: &Path, entries: fs::ReadDir) -> anyhow::Result<()> {
         }
         let expected = name == BLOBS
             || name == "lost+found"
-            || name == "admin.sock"
+            || name == crate::admin::socket::SOCKET_FILE
             || name.starts_with('.')
             || name.starts_with(STORE_FILE);
         ensure!(
@@ -210,8 +211,12 @@ fn assemble(
 ) -> anyhow::Result<App> {
     let signing_key = Ed25519KeyPair::from_der(&identity.key, identity.key_version.clone())
         .map_err(|_| anyhow::anyhow!("the store is damaged: the server's signing key is no key"))?;
+    let directory = config.server.data.join(BLOBS);
+    let blobs = Blobs::open(&directory)
+        .with_context(|| format!("{} cannot be used for blobs", directory.display()))?;
     Ok(App::new(Parts {
-        blobs: Blobs {},
+        blobs,
+        hasher: Hasher::new(&config.passwords),
         config,
         store,
         clock: options.clock,

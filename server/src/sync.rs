@@ -1,8 +1,128 @@
-//! Placeholder: sync.
-use crate::state::App;
+//! `/sync`: what is new for a device, read from its user's inbox.
+//!
+//! An answer costs what is new: the inbox says which rooms have something, and which events. A device that is up to date
+//! waits, holding little more than its subscriptions.
+//!
+//! [Syncing](https://spec.matrix.org/v1.18/client-server-api/#syncing)
+
+mod answer;
+mod devices;
+mod notices;
+mod room;
+mod select;
+mod story;
+mod timeline;
+mod token;
+mod window;
+
+use std::time::Duration;
+
 use axum::Router;
+use ruma::api::client::{
+    filter::FilterDefinition,
+    sync::sync_events::v3::{Filter, Request, Response},
+};
+use tokio::{sync::watch, time::Instant};
+
+pub use self::{
+    answer::{MAX_ENTRIES, MAX_TO_DEVICE},
+    timeline::{DEFAULT_LIMIT, MAX_LIMIT},
+    token::Position,
+};
+use self::{
+    answer::{Answer, Answerer},
+    token::Tokens,
+};
+use crate::{
+    auth::Device,
+    endpoint::endpoint,
+    error::Result,
+    filters,
+    inbox::INBOX,
+    state::App,
+    store::Watch,
+    to_device::{self, TO_DEVICE},
+};
+
+/// The longest that a poll waits, whatever the client asks for.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// The endpoints.
 pub fn router() -> Router<App> {
-    Router::new()
+    endpoint::<_, _, _, _>(sync)
+}
+
+async fn sync(app: App, me: Device, request: Request) -> Result<Response> {
+    let tokens = Tokens::of(&app, &me);
+    let mut since = request.since.as_deref().map(|token| tokens.read(token)).transpose()?;
+    let until = Instant::now() + request.timeout.unwrap_or_default().min(MAX_WAIT);
+    let mut changes = Changes::of(&app, &me);
+    loop {
+        // What it takes to put an answer together is on the heap, and gone while the poll waits.
+        let answer = Box::pin(answer(&app, &me, &request, since)).await?;
+        if !answer.anew
+            && let Some(since) = since
+        {
+            to_device::delivered(&app.store, &me.user, &me.device, since.to_device).await?;
+        }
+        let done = answer.anew || request.full_state || answer.says_something();
+        if done || (!answer.more && !changes.within(&app, until).await) {
+            let mut response = answer.response;
+            response.next_batch = tokens.write(answer.position);
+            return Ok(response);
+        }
+        // Nothing was left unsaid up to here.
+        since = Some(answer.position);
+    }
+}
+
+/// What a poll waits for.
+struct Changes {
+    inbox: Watch,
+    to_device: Watch,
+    typing: watch::Receiver<()>,
+}
+
+impl Changes {
+    /// From now on: what is read after this is not missed.
+    fn of(app: &App, me: &Device) -> Self {
+        Self {
+            inbox: app.store.watch(&INBOX, &*me.user),
+            to_device: app.store.watch(&TO_DEVICE, (&*me.user, &*me.device)),
+            typing: app.ephemeral.watch_typing(&me.user),
+        }
+    }
+
+    /// Waits for something to happen; false if nothing does in time, or the server stops.
+    async fn within(&mut self, app: &App, until: Instant) -> bool {
+        tokio::select! {
+            () = self.inbox.grown() => true,
+            () = self.to_device.grown() => true,
+            Ok(()) = self.typing.changed() => true,
+            () = tokio::time::sleep_until(until) => false,
+            () = app.shutdown.cancelled() => false,
+        }
+    }
+}
+
+async fn answer(
+    app: &App,
+    me: &Device,
+    request: &Request,
+    since: Option<Position>,
+) -> Result<Answer> {
+    let stored;
+    let none;
+    let filter = match &request.filter {
+        Some(Filter::FilterDefinition(filter)) => filter,
+        Some(Filter::FilterId(id)) => {
+            stored = filters::get(&app.store, &me.user, id).await?;
+            &stored
+        }
+        _ => {
+            none = FilterDefinition::default();
+            &none
+        }
+    };
+    Answerer::new(app, me, request).since(filter, since).await
 }

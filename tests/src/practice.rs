@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use respite_protocol::Role;
-use respite_server::{config::Config, serve::Options};
+use respite_server::{config::Config, serve::Server, start::Options, state::App};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -14,11 +14,12 @@ pub struct Practice {
     url: String,
     config: Config,
     directory: TempDir,
+    options: Options,
     running: Option<Running>,
 }
 
 struct Running {
-    app: respite_server::state::App,
+    app: App,
     shutdown: CancellationToken,
     task: JoinHandle<Result<()>>,
 }
@@ -35,8 +36,10 @@ impl Practice {
         let mut config = Config::default();
         config.server.data = directory.path().join("data");
         config.limits.registrations = 100_000;
+        config.operations.enabled = false;
         change(&mut config);
-        let mut practice = Self { url: String::new(), config, directory, running: None };
+        let options = Options::default();
+        let mut practice = Self { url: String::new(), config, directory, options, running: None };
         practice.start().await?;
         Ok(practice)
     }
@@ -47,9 +50,9 @@ impl Practice {
         let listener = TcpListener::bind(address).await?;
         self.url = format!("http://{}", listener.local_addr()?);
         let shutdown = CancellationToken::new();
-        let options = Options { shutdown: shutdown.clone(), ..Options::default() };
-        let app = respite_server::serve::open(self.config.clone(), &options).await?;
-        let task = tokio::spawn(respite_server::serve::run(app.clone(), listener, options));
+        let server = Server::open(self.config.clone(), self.options.clone()).await?;
+        let app = server.app().clone();
+        let task = tokio::spawn(server.run(listener, shutdown.clone()));
         self.running = Some(Running { app, shutdown, task });
         Ok(())
     }
@@ -80,7 +83,7 @@ impl Practice {
     }
 
     /// The running server's own view, for what no client can see.
-    pub fn app(&self) -> Result<&respite_server::state::App> {
+    pub fn app(&self) -> Result<&App> {
         Ok(&self.running.as_ref().context("the practice is closed")?.app)
     }
 
@@ -93,6 +96,6 @@ impl Practice {
     pub async fn codes(&self, role: Role, uses: u32) -> Result<String> {
         let week = std::time::Duration::from_secs(7 * 24 * 60 * 60);
         let code = respite_server::invites::make(self.app()?, None, role, uses, week).await?;
-        Ok(code.to_string())
+        Ok(code.code.expose().to_owned())
     }
 }

@@ -1,6 +1,7 @@
 //! Ciphertext of Olm and Megolm, as vodozemac reads it.
 
 use vodozemac::{
+    Curve25519PublicKey,
     megolm::MegolmMessage,
     olm::{Message, PreKeyMessage},
 };
@@ -23,21 +24,31 @@ pub(super) fn is_megolm_message(text: &str) -> bool {
     };
     message.to_base64() == unpadded(text)
         && is_ciphertext(message.ciphertext())
-        && is_scalar(message.signature().to_bytes())
+        && is_signature(message.signature().to_bytes())
 }
 
 /// Whether the text is base64 of an Olm message within a session that both sides have.
 pub(super) fn is_olm_message(text: &str) -> bool {
-    Message::from_base64(text).is_ok_and(|message| {
-        message.to_base64() == unpadded(text) && is_ciphertext(message.ciphertext())
-    })
+    Message::from_base64(text)
+        .is_ok_and(|message| message.to_base64() == unpadded(text) && is_inner(&message))
 }
 
 /// Whether the text is base64 of an Olm message that also begins a session.
 pub(super) fn is_olm_prekey_message(text: &str) -> bool {
     PreKeyMessage::from_base64(text).is_ok_and(|message| {
-        message.to_base64() == unpadded(text) && is_ciphertext(message.message().ciphertext())
+        let keys = [
+            message.one_time_key(),
+            message.base_key(),
+            message.identity_key(),
+        ];
+        message.to_base64() == unpadded(text)
+            && keys.into_iter().all(is_key)
+            && is_inner(message.message())
     })
+}
+
+fn is_inner(message: &Message) -> bool {
+    is_key(message.ratchet_key()) && is_ciphertext(message.ciphertext())
 }
 
 /// Whether the text is base64 of AES-CBC ciphertext, as in a key backup.
@@ -56,10 +67,15 @@ fn is_ciphertext(bytes: &[u8]) -> bool {
         && Randomness::of(bytes).plausible()
 }
 
-/// The second half of an Ed25519 signature is a number below 2²⁵² + 2¹²⁵, little-endian; text never
-/// ends like one.
-fn is_scalar(signature: [u8; 64]) -> bool {
-    signature.last().is_some_and(|highest| *highest <= 0x10)
+/// The second half of an Ed25519 signature is a number below 2²⁵² + 2¹²⁵, little-endian, which few
+/// texts end like; and none of it is text.
+fn is_signature(bytes: [u8; 64]) -> bool {
+    bytes.last().is_some_and(|highest| *highest <= 0x10) && !Randomness::of(&bytes).is_text()
+}
+
+/// A public key that is not words.
+fn is_key(key: Curve25519PublicKey) -> bool {
+    !Randomness::of(key.as_bytes()).is_text()
 }
 
 /// Older clients pad their base64.

@@ -87,14 +87,13 @@ async fn open(
             let account = tx.get(&ACCOUNTS, user).await?;
             let account =
                 account.ok_or_else(|| Error::internal("a password without an account"))?;
-            devices::add_in(&mut tx, app, user, device).await?;
             let grant = Grant {
                 user,
                 device,
                 role: account.role,
                 refreshable,
             };
-            let tokens = auth::issue_in(&mut tx, app, grant).await?;
+            let tokens = auth::log_in(&mut tx, app, grant).await?;
             Ok((tx, tokens))
         })
         .await

@@ -250,14 +250,13 @@ async fn create_in(
     else {
         return Ok(None);
     };
-    devices::add_in(tx, app, user, device).await?;
     let grant = Grant {
         user,
         device,
         role,
         refreshable: *refreshable,
     };
-    Ok(Some(auth::issue_in(tx, app, grant).await?))
+    Ok(Some(auth::log_in(tx, app, grant).await?))
 }
 
 fn answer(newcomer: Newcomer, tokens: Option<Tokens>) -> register::v3::Response {

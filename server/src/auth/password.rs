@@ -17,10 +17,11 @@ use crate::{
     error::{Error, Result},
     limits::Backoff,
     state::App,
-    store::{Table, Tx},
+    store::{Store, StoreError, Table, Tx},
 };
 
-/// The hash of each account's password, in the PHC string format. An account without a row cannot log in.
+/// The hash of each account's password, in the PHC string format. Accounts that are in use have a row,
+/// and only they.
 pub const PASSWORDS: Table<OwnedUserId, String> = Table::new(0x0102, "passwords");
 
 /// The shortest password that is taken, in characters.
@@ -164,6 +165,14 @@ impl Verified {
             _ => Err(Error::forbidden(WRONG)),
         }
     }
+}
+
+/// Whether somebody has an account here that is in use.
+///
+/// # Errors
+/// The store's.
+pub async fn exists(store: &Store, user: &UserId) -> Result<bool, StoreError> {
+    Ok(store.get(&PASSWORDS, user).await?.is_some())
 }
 
 /// Whether a new password is one that can be taken.

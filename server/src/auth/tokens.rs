@@ -12,14 +12,18 @@ use crate::{
     clock::{Clock, Random},
     error::{Error, Result},
     state::App,
-    store::{StoreError, Table, Tx},
+    store::{Page, Store, StoreError, Table, Tx},
 };
 
 /// Whose refresh token it is, by its hash.
 pub const REFRESH_TOKENS: Table<TokenHash, Refreshes> = Table::new(0x0103, "refresh_tokens");
 
-/// What each device was given.
-pub const ISSUED: Table<(OwnedUserId, OwnedDeviceId), Issued> = Table::new(0x0104, "issued_tokens");
+/// The devices of each account, with the tokens that each was given. Of a device, the server knows its id and when it first
+/// logged in: no name (it tells what people own), no address, no time of use.
+pub const DEVICES: Table<(OwnedUserId, OwnedDeviceId), Registered> = Table::new(0x0104, "devices");
+
+/// How many devices an account may have.
+pub const MAX_DEVICES: usize = 200;
 
 /// Letters of a token, 5 random bits each: 200 bits.
 const TOKEN_LETTERS: usize = 40;
@@ -31,9 +35,11 @@ pub struct Refreshes {
     device: OwnedDeviceId,
 }
 
-/// The tokens of a device, as hashes.
+/// A device that is logged in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Issued {
+pub struct Registered {
+    /// When it first logged in, in milliseconds since 1970.
+    pub created: u64,
     role: Role,
     current: Pair,
     /// Ends when `current` is first used.
@@ -70,28 +76,48 @@ pub struct Grant<'a> {
     pub refreshable: bool,
 }
 
-/// Gives a device its first tokens. What it had before ends.
+/// The ids of an account's devices.
 ///
 /// # Errors
 /// The store's.
-pub async fn issue_in(tx: &mut Tx, app: &App, grant: Grant<'_>) -> Result<Tokens, StoreError> {
-    revoke_in(tx, grant.user, grant.device).await?;
-    write_pair(tx, app, grant, None)
+pub async fn devices_of(store: &Store, user: &UserId) -> Result<Vec<OwnedDeviceId>, StoreError> {
+    let devices = store
+        .scan(&DEVICES, (user,), Page::first(MAX_DEVICES))
+        .await?;
+    Ok(devices.into_iter().map(|((_, device), _)| device).collect())
 }
 
-/// Takes all tokens of a device away.
+/// Logs a device in: adds it, or goes on with the one that has this id, whose earlier tokens end.
+///
+/// # Errors
+/// 403 when the account has [`MAX_DEVICES`] others already.
+pub async fn log_in(tx: &mut Tx, app: &App, grant: Grant<'_>) -> Result<Tokens> {
+    let created = match tx.get(&DEVICES, (grant.user, grant.device)).await? {
+        Some(before) => {
+            before.end_tokens(tx);
+            before.created
+        }
+        None if devices_of(tx.store(), grant.user).await?.len() >= MAX_DEVICES => {
+            return Err(Error::forbidden(
+                "This account is logged in on too many devices. Log out on one of them first.",
+            ));
+        }
+        None => app.clock.millis(),
+    };
+    Ok(write_pair(tx, app, grant, created, None)?)
+}
+
+/// Logs a device out: its tokens end. `false` if there was no such device.
 ///
 /// # Errors
 /// The store's.
-pub async fn revoke_in(tx: &mut Tx, user: &UserId, device: &DeviceId) -> Result<(), StoreError> {
-    if let Some(issued) = tx.get(&ISSUED, (user, device)).await? {
-        issued.current.end(tx);
-        if let Some(previous) = issued.previous {
-            previous.end(tx);
-        }
-        tx.delete(&ISSUED, (user, device));
-    }
-    Ok(())
+pub async fn log_out(tx: &mut Tx, user: &UserId, device: &DeviceId) -> Result<bool, StoreError> {
+    let Some(registered) = tx.get(&DEVICES, (user, device)).await? else {
+        return Ok(false);
+    };
+    registered.end_tokens(tx);
+    tx.delete(&DEVICES, (user, device));
+    Ok(true)
 }
 
 /// Exchanges a refresh token for a new pair. The old pair ends when the new one is first used; until then, asking again
@@ -109,7 +135,7 @@ pub async fn refresh(app: &App, token: &Secret) -> Result<Tokens> {
             let Refreshes { user, device } =
                 tx.get(&REFRESH_TOKENS, token).await?.ok_or_else(unknown)?;
             let issued = tx
-                .get(&ISSUED, (&user, &device))
+                .get(&DEVICES, (&user, &device))
                 .await?
                 .ok_or_else(unknown)?;
             let kept = issued.rotate(&mut tx, token).ok_or_else(unknown)?;
@@ -119,7 +145,7 @@ pub async fn refresh(app: &App, token: &Secret) -> Result<Tokens> {
                 role: kept.role,
                 refreshable: true,
             };
-            let tokens = write_pair(&mut tx, app, grant, Some(kept.current))?;
+            let tokens = write_pair(&mut tx, app, grant, kept.created, Some(kept.current))?;
             Ok((tx, tokens))
         })
         .await
@@ -134,12 +160,12 @@ pub(super) async fn first_use(app: &App, token: TokenHash) -> Result<()> {
                 return Err(Error::unknown_token(false));
             };
             let owner = (session.user.clone(), session.device.clone());
-            if let Some(mut issued) = tx.get(&ISSUED, &owner).await?
+            if let Some(mut issued) = tx.get(&DEVICES, &owner).await?
                 && issued.current.access == token
                 && let Some(previous) = issued.previous.take()
             {
                 previous.end(&mut tx);
-                tx.put(&ISSUED, &owner, &issued)?;
+                tx.put(&DEVICES, &owner, &issued)?;
             }
             session.unused = false;
             tx.put(&ACCESS_TOKENS, token, &session)?;
@@ -149,7 +175,14 @@ pub(super) async fn first_use(app: &App, token: TokenHash) -> Result<()> {
         .map(|done| done.value)
 }
 
-impl Issued {
+impl Registered {
+    fn end_tokens(&self, tx: &mut Tx) {
+        self.current.end(tx);
+        if let Some(previous) = &self.previous {
+            previous.end(tx);
+        }
+    }
+
     /// Ends the pair that a refresh with this token makes superfluous; what stays is the one it belongs to.
     fn rotate(self, tx: &mut Tx, token: TokenHash) -> Option<Self> {
         let (kept, ended) = match self.previous {
@@ -161,9 +194,10 @@ impl Issued {
             ended.end(tx);
         }
         Some(Self {
-            role: self.role,
             current: kept,
             previous: None,
+            created: self.created,
+            role: self.role,
         })
     }
 }
@@ -181,6 +215,7 @@ fn write_pair(
     tx: &mut Tx,
     app: &App,
     grant: Grant<'_>,
+    created: u64,
     previous: Option<Pair>,
 ) -> Result<Tokens, StoreError> {
     let (user, device) = (grant.user.to_owned(), grant.device.to_owned());
@@ -212,15 +247,13 @@ fn write_pair(
         };
         tx.put(&REFRESH_TOKENS, refresh, &refreshes)?;
     }
-    tx.put(
-        &ISSUED,
-        (user, device),
-        &Issued {
-            role: grant.role,
-            current: pair,
-            previous,
-        },
-    )?;
+    let registered = Registered {
+        created,
+        role: grant.role,
+        current: pair,
+        previous,
+    };
+    tx.put(&DEVICES, (user, device), &registered)?;
     Ok(tokens)
 }
 

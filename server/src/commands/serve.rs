@@ -62,6 +62,17 @@ fn announce(server: &Server, address: SocketAddr) -> std::io::Result<()> {
     let name = server.app().server_name();
     let mut out = std::io::stdout();
     writeln!(out, "Respite serves {name} at {scheme}://{address}")?;
+    if let Some(code) = server.first_code() {
+        writeln!(
+            out,
+            "\nThe first therapist registers with this code, which works once and is not shown again:"
+        )?;
+        writeln!(out, "\n    {code}\n")?;
+        writeln!(
+            out,
+            "For another one: respite-server invite --role therapist"
+        )?;
+    }
     out.flush()
 }
 

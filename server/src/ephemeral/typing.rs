@@ -10,10 +10,20 @@ use std::{
 };
 
 use axum::Router;
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{
+    OwnedRoomId, OwnedUserId, RoomId, UserId,
+    api::client::typing::create_typing_event::{self, v3::Typing},
+};
 use tokio::{sync::watch, task::AbortHandle};
 
-use crate::{clock::Clock, state::App};
+use crate::{
+    auth::Device,
+    clock::Clock,
+    endpoint::endpoint,
+    error::{Error, Result},
+    rooms::access,
+    state::App,
+};
 
 /// The longest that somebody types without saying so again.
 pub const MAX_TYPING: Duration = Duration::from_secs(120);
@@ -27,11 +37,11 @@ const KEEP_USERS: usize = 1_024;
 /// Typing notices, and who waits for them; cheap to clone.
 #[derive(Clone, Default)]
 pub struct Ephemeral {
-    typing: Arc<Mutex<Typing>>,
+    typing: Arc<Mutex<Notices>>,
 }
 
 #[derive(Default)]
-struct Typing {
+struct Notices {
     version: u64,
     rooms: HashMap<OwnedRoomId, Vec<Typist>>,
     users: HashMap<OwnedUserId, Changes>,
@@ -123,12 +133,12 @@ impl Ephemeral {
         self.lock().end(clock, room, user, members, None);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Typing> {
+    fn lock(&self) -> MutexGuard<'_, Notices> {
         self.typing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Typing {
+impl Notices {
     /// With `notice`, only that one is ended: not a later one of the same user.
     fn end(
         &mut self,
@@ -185,7 +195,29 @@ impl Typing {
     }
 }
 
-/// The endpoints.
-pub fn router() -> Router<App> {
-    Router::new()
+pub(super) fn router() -> Router<App> {
+    endpoint::<_, _, _, _>(set)
+}
+
+async fn set(
+    app: App,
+    me: Device,
+    request: create_typing_event::v3::Request,
+) -> Result<create_typing_event::v3::Response> {
+    if me.user != request.user_id {
+        return Err(Error::forbidden("You can only say this of yourself."));
+    }
+    let room = access::joined(&app, &me.user, &request.room_id).await?;
+    let members: Vec<OwnedUserId> = room.state.joined().iter().cloned().collect();
+    match request.state {
+        Typing::Yes(info) => app.ephemeral.begin_typing(
+            &app.clock,
+            &room.room_id,
+            &me.user,
+            members,
+            info.timeout,
+        ),
+        Typing::No => app.ephemeral.end_typing(&app.clock, &room.room_id, &me.user, &members),
+    }
+    Ok(create_typing_event::v3::Response::new())
 }

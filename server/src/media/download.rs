@@ -35,17 +35,29 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const HEADERS: [(HeaderName, &str); 7] = [
     (header::CONTENT_TYPE, "application/octet-stream"),
     (header::CONTENT_DISPOSITION, "attachment"),
-    (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; frame-ancestors 'none'"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "sandbox; default-src 'none'; frame-ancestors 'none'",
+    ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "cross-origin",
+    ),
     (header::CACHE_CONTROL, "private, no-store"),
     (header::ACCEPT_RANGES, "bytes"),
 ];
 
 pub(super) fn router() -> Router<App> {
     Router::new()
-        .route("/_matrix/client/v1/media/download/{server}/{id}", get(download))
-        .route("/_matrix/client/v1/media/download/{server}/{id}/{file_name}", get(download_as))
+        .route(
+            "/_matrix/client/v1/media/download/{server}/{id}",
+            get(download),
+        )
+        .route(
+            "/_matrix/client/v1/media/download/{server}/{id}/{file_name}",
+            get(download_as),
+        )
         .route("/_matrix/media/{version}/download/{*rest}", any(frozen))
         .route("/_matrix/media/{version}/thumbnail/{*rest}", any(frozen))
 }
@@ -75,18 +87,30 @@ async fn download_as(
     serve(&app, &me, &server, &id, &headers).await
 }
 
-async fn serve(app: &App, me: &Device, server: &str, id: &str, headers: &HeaderMap) -> Result<Response> {
+async fn serve(
+    app: &App,
+    me: &Device,
+    server: &str,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<Response> {
     if server != app.server_name().as_str() {
         return Err(missing());
     }
     let media = readable(app, me, id).await?;
-    let wanted = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let wanted = headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok());
     let range = match wanted.map(|range| parse_range(range, media.size)) {
         Some(Wanted::Part(range)) => Some(range),
         Some(Wanted::Nothing) => return unsatisfiable(media.size),
         Some(Wanted::Whole) | None => None,
     };
-    let blob = app.blobs.read(id, range.clone()).await.map_err(unreadable)?;
+    let blob = app
+        .blobs
+        .read(id, range.clone())
+        .await
+        .map_err(unreadable)?;
     respond(blob, range)
 }
 
@@ -97,7 +121,9 @@ async fn readable(app: &App, me: &Device, id: &str) -> Result<Media> {
         None => arriving(app, id).await?,
     };
     if let Some(room) = &media.room {
-        access::joined(app, &me.user, room).await.map_err(|_| missing())?;
+        access::joined(app, &me.user, room)
+            .await
+            .map_err(|_| missing())?;
     }
     Ok(media)
 }
@@ -105,7 +131,12 @@ async fn readable(app: &App, me: &Device, id: &str) -> Result<Media> {
 /// Waits a little for an upload that was announced.
 async fn arriving(app: &App, id: &str) -> Result<Media> {
     let mut waited = Duration::ZERO;
-    while app.store.get(&RESERVED, id).await?.is_some_and(|reserved| reserved.expires > app.clock.millis()) {
+    while app
+        .store
+        .get(&RESERVED, id)
+        .await?
+        .is_some_and(|reserved| reserved.expires > app.clock.millis())
+    {
         if waited >= MAX_WAIT || app.shutdown.is_cancelled() {
             return Err(Error::new(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -125,14 +156,25 @@ fn respond(blob: Blob, range: Option<Range<u64>>) -> Result<Response> {
         for (name, value) in HEADERS {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let length = range.as_ref().map_or(blob.size, |range| range.end - range.start);
+        let length = range
+            .as_ref()
+            .map_or(blob.size, |range| range.end - range.start);
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
     if let Some(range) = range {
-        let place = format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), blob.size);
-        response = response.status(StatusCode::PARTIAL_CONTENT).header(header::CONTENT_RANGE, place);
+        let place = format!(
+            "bytes {}-{}/{}",
+            range.start,
+            range.end.saturating_sub(1),
+            blob.size
+        );
+        response = response
+            .status(StatusCode::PARTIAL_CONTENT)
+            .header(header::CONTENT_RANGE, place);
     }
-    response.body(Body::from_stream(blob.stream)).map_err(|_| Error::internal("an answer that cannot be written"))
+    response
+        .body(Body::from_stream(blob.stream))
+        .map_err(|_| Error::internal("an answer that cannot be written"))
 }
 
 fn unsatisfiable(size: u64) -> Result<Response> {
@@ -155,7 +197,10 @@ enum Wanted {
 }
 
 fn parse_range(header: &str, size: u64) -> Wanted {
-    let Some((first, last)) = header.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+    let Some((first, last)) = header
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+    else {
         return Wanted::Whole;
     };
     let range = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
@@ -164,7 +209,11 @@ fn parse_range(header: &str, size: u64) -> Wanted {
         (Err(_), Ok(last)) if first.trim().is_empty() => size.saturating_sub(last)..size,
         _ => return Wanted::Whole,
     };
-    if range.is_empty() { Wanted::Nothing } else { Wanted::Part(range) }
+    if range.is_empty() {
+        Wanted::Nothing
+    } else {
+        Wanted::Part(range)
+    }
 }
 
 fn missing() -> Error {
@@ -194,7 +243,13 @@ mod tests {
     fn a_range_beyond_the_end_is_told_apart_from_nonsense() {
         assert_eq!(parse_range("bytes=1000-", 1000), Wanted::Nothing);
         assert_eq!(parse_range("bytes=-0", 1000), Wanted::Nothing);
-        for nonsense in ["bytes=5-1", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", "bytes=-"] {
+        for nonsense in [
+            "bytes=5-1",
+            "bytes=a-b",
+            "lines=1-2",
+            "bytes=0-1,5-6",
+            "bytes=-",
+        ] {
             assert_eq!(parse_range(nonsense, 1000), Wanted::Whole);
         }
     }

@@ -24,7 +24,9 @@ pub(super) async fn check_quota(store: &Store, user: &UserId) -> Result<()> {
 
 fn within_quota(usage: Usage, more: u64) -> Result<()> {
     if usage.count >= MAX_BLOBS || usage.bytes.saturating_add(more) > MAX_BYTES {
-        return Err(Error::forbidden("You have uploaded as much as this server keeps for one person."));
+        return Err(Error::forbidden(
+            "You have uploaded as much as this server keeps for one person.",
+        ));
     }
     Ok(())
 }
@@ -72,7 +74,9 @@ async fn keep_in(tx: &mut Tx, id: &str, media: &Media, reserved: bool) -> Result
 /// The store's.
 pub async fn delete_in(tx: &mut Tx, room: &RoomId, id: &str) -> Result<Option<Media>, StoreError> {
     let found = tx.get(&MEDIA, id).await?;
-    let Some(media) = found.filter(|media| media.room.as_deref() == Some(room)) else { return Ok(None) };
+    let Some(media) = found.filter(|media| media.room.as_deref() == Some(room)) else {
+        return Ok(None);
+    };
     tx.delete(&MEDIA, id);
     tx.delete(&ROOM_MEDIA, (room, id));
     let mut usage = tx.get(&USAGE, &media.owner).await?.unwrap_or_default();
@@ -116,7 +120,10 @@ pub async fn remove_orphans(app: &App) -> Result<u64> {
     let mut removed = 0;
     let mut blobs = app.blobs.list();
     while let Some(blob) = blobs.try_next().await.map_err(not_reached)? {
-        let finished = blob.finished.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let finished = blob
+            .finished
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         let finished = u64::try_from(finished.as_millis()).unwrap_or(u64::MAX);
         let is_old = finished.saturating_add(ORPHAN_AGE_MILLIS) < app.clock.millis();
         if is_old && app.store.get(&MEDIA, &blob.id).await?.is_none() {

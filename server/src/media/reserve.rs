@@ -42,7 +42,14 @@ async fn reserve(app: App, me: Device, _: Request) -> Result<Response> {
             if waiting_in(&mut tx, user, now).await? >= MAX_RESERVED {
                 return Err(Error::limit_exceeded(RETRY_AFTER));
             }
-            tx.put(&RESERVED, id, &Reserved { owner: user.clone(), expires })?;
+            tx.put(
+                &RESERVED,
+                id,
+                &Reserved {
+                    owner: user.clone(),
+                    expires,
+                },
+            )?;
             tx.put(&RESERVED_BY, (user, id), &())?;
             Ok((tx, ()))
         })
@@ -55,10 +62,16 @@ async fn reserve(app: App, me: Device, _: Request) -> Result<Response> {
 /// How many of a user's addresses still wait; forgets those that have expired.
 async fn waiting_in(tx: &mut Tx, user: &UserId, now: u64) -> Result<usize> {
     let store = tx.store().clone();
-    let reserved = store.scan(&RESERVED_BY, (user,), Page::first(MAX_RESERVED * 2)).await?;
+    let reserved = store
+        .scan(&RESERVED_BY, (user,), Page::first(MAX_RESERVED * 2))
+        .await?;
     let mut waiting = 0;
     for ((user, id), ()) in reserved {
-        if store.get(&RESERVED, &id).await?.is_some_and(|reserved| reserved.expires > now) {
+        if store
+            .get(&RESERVED, &id)
+            .await?
+            .is_some_and(|reserved| reserved.expires > now)
+        {
             waiting += 1;
         } else {
             tx.delete(&RESERVED, &id);
@@ -75,8 +88,12 @@ pub(super) async fn check(app: &App, user: &UserId, id: &str) -> Result<()> {
     }
     let reserved = app.store.get(&RESERVED, id).await?;
     match reserved.filter(|reserved| reserved.expires > app.clock.millis()) {
-        None => Err(Error::not_found("This address has expired or was never given out. Ask for a new one.")),
-        Some(reserved) if reserved.owner != user => Err(Error::forbidden("This address was given to somebody else.")),
+        None => Err(Error::not_found(
+            "This address has expired or was never given out. Ask for a new one.",
+        )),
+        Some(reserved) if reserved.owner != user => {
+            Err(Error::forbidden("This address was given to somebody else."))
+        }
         Some(_) => Ok(()),
     }
 }

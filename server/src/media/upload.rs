@@ -11,15 +11,14 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
 use respite_protocol::ciphertext::BlobCheck;
 use ruma::{
     MxcUri, OwnedMxcUri, RoomId, UserId,
-    api::{
-        OutgoingResponse,
-        client::media::{create_content, create_content_async},
-        error::ErrorKind,
-    },
+    api::{OutgoingResponse, client::media::create_content, error::ErrorKind},
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -44,7 +43,10 @@ pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/_matrix/media/v3/upload", post(upload))
         .route("/_matrix/media/r0/upload", post(upload))
-        .route("/_matrix/media/v3/upload/{server}/{id}", put(upload_reserved))
+        .route(
+            "/_matrix/media/v3/upload/{server}/{id}",
+            put(upload_reserved),
+        )
 }
 
 /// Takes an upload and returns its address; with a room, only members of that room can fetch it, and it is ciphertext
@@ -73,7 +75,12 @@ pub(super) fn address(app: &App, id: &str) -> OwnedMxcUri {
 }
 
 /// `POST /_matrix/media/v3/upload`
-async fn upload(State(app): State<App>, me: Device, headers: HeaderMap, body: Body) -> Result<Response> {
+async fn upload(
+    State(app): State<App>,
+    me: Device,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
     check_declared_size(&app, &headers)?;
     let address = store_upload(&app, &me.user, None, body.into_data_stream()).await?;
     answer(create_content::v3::Response::new(address))
@@ -89,11 +96,16 @@ async fn upload_reserved(
 ) -> Result<Response> {
     check_declared_size(&app, &headers)?;
     if server != app.server_name().as_str() {
-        return Err(Error::not_found("This address was not given out by this server."));
+        return Err(Error::not_found(
+            "This address was not given out by this server.",
+        ));
     }
     reserve::check(&app, &me.user, &id).await?;
     receive(&app, &me.user, None, &id, true, body.into_data_stream()).await?;
-    answer(create_content_async::v3::Response {})
+    Response::builder()
+        .header(CONTENT_TYPE, "application/json")
+        .body(Body::from("{}"))
+        .map_err(|_| Error::internal("an answer that cannot be written"))
 }
 
 fn answer(response: impl OutgoingResponse) -> Result<Response> {
@@ -105,14 +117,18 @@ fn answer(response: impl OutgoingResponse) -> Result<Response> {
 
 /// Refuses before anything is read what says itself that it is too large.
 fn check_declared_size(app: &App, headers: &HeaderMap) -> Result<()> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     check_size(app, declared.unwrap_or(0))
 }
 
 fn check_size(app: &App, size: u64) -> Result<()> {
     if size > app.config.media.max_upload {
         let limit = app.config.media.max_upload / (1024 * 1024);
-        return Err(Error::too_large(format!("The file is too large. This server takes at most {limit} MiB.")));
+        return Err(Error::too_large(format!(
+            "The file is too large. This server takes at most {limit} MiB."
+        )));
     }
     Ok(())
 }
@@ -141,7 +157,8 @@ async fn receive<E: Send>(
         writer.finish().await.map_err(not_written)?;
         keep::keep(&app, &id, &media, reserved).await
     });
-    kept.await.map_err(|_| Error::internal("an upload was interrupted"))?
+    kept.await
+        .map_err(|_| Error::internal("an upload was interrupted"))?
 }
 
 /// Writes the body to disk while the gate looks at it; without an error, it may be kept.
@@ -155,7 +172,12 @@ async fn stream_in<E: Send>(
     let last = Instant::now() + UPLOAD_TIME;
     loop {
         let patience = last.min(Instant::now() + UPLOAD_STALL);
-        let Some(piece) = timeout_at(patience, body.next()).await.map_err(|_| too_slow())? else { break };
+        let Some(piece) = timeout_at(patience, body.next())
+            .await
+            .map_err(|_| too_slow())?
+        else {
+            break;
+        };
         let piece = piece.map_err(|_| Error::bad_json("The upload did not arrive whole."))?;
         check_size(app, writer.size().saturating_add(piece.len() as u64))?;
         check.feed(&piece);
@@ -178,7 +200,9 @@ fn too_slow() -> Error {
 fn not_written(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::AlreadyExists => reserve::taken(),
-        io::ErrorKind::InvalidInput => Error::not_found("This address was not given out by this server."),
+        io::ErrorKind::InvalidInput => {
+            Error::not_found("This address was not given out by this server.")
+        }
         kind => StoreError::Unavailable(format!("a blob cannot be written: {kind}")).into(),
     }
 }

@@ -31,13 +31,17 @@ impl RoomCache {
     /// The room's state, if it is known at exactly this revision.
     pub(super) fn state(&self, room: &RoomId, revision: u64) -> Option<Arc<RoomState>> {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        states.get(room).filter(|state| state.revision() == revision)
+        states
+            .get(room)
+            .filter(|state| state.revision() == revision)
     }
 
     /// Keeps a state, unless a newer one of the room is known.
     pub(super) fn keep(&self, state: Arc<RoomState>) {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = states.get(state.room_id()).map_or(0, |known| known.revision());
+        let known = states
+            .get(state.room_id())
+            .map_or(0, |known| known.revision());
         if known <= state.revision() {
             states.insert(state.room_id().to_owned(), state);
         }
@@ -50,7 +54,12 @@ impl RoomCache {
     }
 
     /// The transaction id of an event, for the device that sent it.
-    pub(super) fn echo(&self, event: &StoredEvent, user: &UserId, device: &DeviceId) -> Option<String> {
+    pub(super) fn echo(
+        &self,
+        event: &StoredEvent,
+        user: &UserId,
+        device: &DeviceId,
+    ) -> Option<String> {
         if event.sender != user {
             return None;
         }
@@ -69,7 +78,10 @@ struct Generations<K, V, const LIMIT: usize> {
 
 impl<K, V, const LIMIT: usize> Default for Generations<K, V, LIMIT> {
     fn default() -> Self {
-        Self { young: HashMap::new(), old: HashMap::new() }
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+        }
     }
 }
 

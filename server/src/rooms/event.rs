@@ -174,12 +174,17 @@ impl StoredEvent {
         if !self.is_state("m.room.member") {
             return None;
         }
-        serde_json::from_str::<Content>(&self.content).ok().map(|content| content.membership)
+        serde_json::from_str::<Content>(&self.content)
+            .ok()
+            .map(|content| content.membership)
     }
 
     /// The user that it is about, if it is an `m.room.member` event.
     pub fn target(&self) -> Option<OwnedUserId> {
-        self.is_state("m.room.member").then_some(self.state_key.as_deref())??.try_into().ok()
+        self.is_state("m.room.member")
+            .then_some(self.state_key.as_deref())??
+            .try_into()
+            .ok()
     }
 
     /// The event with its room, as most endpoints answer it.
@@ -213,11 +218,15 @@ impl StoredEvent {
 
     fn show<T>(&self, viewer: Viewer<'_>, form: Form) -> Result<Raw<T>> {
         let replaced = self.replaced.as_ref();
-        let own = self.membership().filter(|_| self.state_key.as_deref() == Some(viewer.user.as_str()));
+        let own = self
+            .membership()
+            .filter(|_| self.state_key.as_deref() == Some(viewer.user.as_str()));
         let unsigned = Unsigned {
             age: Some(viewer.now.saturating_sub(self.origin_server_ts)),
             membership: Some(own.as_ref().unwrap_or(viewer.membership).as_str()),
-            prev_content: replaced.map(|replaced| json(&replaced.content)).transpose()?,
+            prev_content: replaced
+                .map(|replaced| json(&replaced.content))
+                .transpose()?,
             prev_sender: replaced.map(|replaced| &*replaced.sender),
             replaces_state: replaced.map(|replaced| &*replaced.event_id),
             redacted_because: self.redacted_because.as_deref().map(json).transpose()?,
@@ -228,7 +237,8 @@ impl StoredEvent {
 
     /// The event as it is put into another one's `redacted_because`.
     pub(super) fn as_reason(&self) -> Result<String> {
-        self.shown::<()>(Unsigned::default(), Form::Full).map(|raw| raw.json().get().to_owned())
+        self.shown::<()>(Unsigned::default(), Form::Full)
+            .map(|raw| raw.json().get().to_owned())
     }
 
     fn shown<T>(&self, unsigned: Unsigned<'_>, form: Form) -> Result<Raw<T>> {
@@ -248,7 +258,9 @@ impl StoredEvent {
 
     /// Redactions show their target at the top and in the content, whatever the room version.
     fn content_with_redacts(&self) -> Result<Option<String>> {
-        let Some(redacts) = &self.redacts else { return Ok(None) };
+        let Some(redacts) = &self.redacts else {
+            return Ok(None);
+        };
         let mut content: ruma::CanonicalJsonObject =
             serde_json::from_str(&self.content).map_err(damaged)?;
         content.insert("redacts".to_owned(), redacts.as_str().to_owned().into());

@@ -55,7 +55,7 @@ pub struct Redb {
 
 impl Redb {
     /// Opens the store at `path`, or makes a new one if there is no file; `cache_bytes` is how much of it redb may keep
-    /// in memory. Blocks: after a crash, reading through the whole file may take a second per gigabyte.
+    /// in memory. Blocks: after a crash, reading through the whole file takes seconds for each gigabyte.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process has it open, [`StoreError::Damaged`] if it is not a whole store (the

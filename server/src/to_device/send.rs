@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::{MAX_PENDING, REMOVED, SENT, SENT_ORDER, STEP, TO_DEVICE, ToDevice, remove_in};
 use crate::{
     auth::Device,
-    devices::{self, DEVICES},
+    auth::{self, DEVICES},
     endpoint::endpoint,
     error::{Error, Result},
     gate,
@@ -88,7 +88,7 @@ async fn recipients(
     device: &DeviceIdOrAllDevices,
 ) -> Result<Vec<OwnedDeviceId>> {
     Ok(match device {
-        DeviceIdOrAllDevices::AllDevices => devices::of(store, user).await?,
+        DeviceIdOrAllDevices::AllDevices => auth::devices_of(store, user).await?,
         DeviceIdOrAllDevices::DeviceId(device) => {
             let known = store.get(&DEVICES, (user, device)).await?.is_some();
             known.then(|| device.clone()).into_iter().collect()

@@ -46,6 +46,10 @@ fn pretended_ciphertext_is_refused_like_plaintext() {
         String::new(),
         wrapped(&diary.as_bytes()[..512], &tail()),
         wrapped(&random_bytes(64), &diary.as_bytes()[..72]),
+        wrapped(
+            &random_bytes(64),
+            &[&diary.as_bytes()[..71], b"\n"].concat(),
+        ),
         wrapped(&random_bytes(63), &tail()),
         wrapped(&random_bytes(32), &tail()),
     ];

@@ -67,6 +67,22 @@ fn pretended_olm_is_refused() {
 }
 
 #[test]
+fn no_words_hide_in_the_keys_of_an_olm_message() {
+    let around = |key: &[u8]| {
+        let bytes = [
+            b"\x03\x0a\x20",
+            key,
+            b"\x10\x00\x22\x30",
+            &random_bytes(48),
+            &random_bytes(8),
+        ];
+        olm::is_olm_message(&base64_encode(bytes.concat()))
+    };
+    assert!(around(&random_bytes(32)));
+    assert!(!around(b"I could not sleep again, again.."));
+}
+
+#[test]
 fn a_withheld_key_comes_with_the_servers_words() {
     let content = json!({
         "code": "m.blacklisted", "algorithm": "m.megolm.v1.aes-sha2", "sender_key": b64(32),

@@ -86,14 +86,17 @@ impl Writer {
             .map(|job| (job.writes, job.answer))
             .unzip();
         let result = self.apply(&sets, bytes);
-        // Also after a failure: the commit may have reached the disk nevertheless, and a reader that is woken for
-        // nothing only reads once more.
-        for list in sets
-            .iter()
-            .flat_map(|set| &set.writes)
-            .filter_map(appended_to)
-        {
-            self.watchers.grown(list);
+        for (n, set) in sets.iter().enumerate() {
+            // After a failure, the commit may have reached the disk nevertheless; a reader that is woken for nothing
+            // only reads once more.
+            let may_have_happened = match &result {
+                Ok(outcomes) => outcomes.get(n).is_some_and(Option::is_some),
+                Err(_) => true,
+            };
+            if may_have_happened {
+                let lists = set.writes.iter().filter_map(appended_to);
+                lists.for_each(|list| self.watchers.grown(list));
+            }
         }
         match result {
             Ok(outcomes) => {

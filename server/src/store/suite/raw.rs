@@ -482,6 +482,11 @@ pub(super) async fn only_growth_wakes_a_reader(engine: Arc<dyn Engine>) {
     )
     .await;
     assert!(watch.grown().now_or_never().is_none());
+    let refused = vec![expect(b"absent", Some(b""))];
+    commit_if(&engine, refused, vec![append(b"room", b"")])
+        .await
+        .unwrap_err();
+    assert!(watch.grown().now_or_never().is_none());
     commit(&engine, vec![append(b"room", b"")]).await;
     watch.grown().await;
     assert!(watch.grown().now_or_never().is_none());

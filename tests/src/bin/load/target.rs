@@ -3,7 +3,9 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use respite_server::start::Options;
 use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 
 /// Where it is, and how to see its memory.
 pub(crate) struct Target {
@@ -69,12 +71,13 @@ pub(crate) fn be_server(data: &Path) -> Result<()> {
     config.server.data = data.join("data");
     config.registration.mode = respite_server::config::RegistrationMode::Open;
     config.limits.registrations = 1_000_000;
-    respite_server::serve::block_on(async move {
+    config.operations.enabled = false;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
         tokio::fs::write(data.join("address.new"), address).await?;
         tokio::fs::rename(data.join("address.new"), data.join("address")).await?;
-        respite_server::serve::serve(config, listener, respite_server::serve::Options::default())
-            .await
+        let (options, shutdown) = (Options::default(), CancellationToken::new());
+        respite_server::serve::serve(config, listener, options, shutdown).await
     })
 }

@@ -1,0 +1,164 @@
+//! What an operator can ask of a server, whether it runs (through the [`socket`] in its data directory) or not: the same
+//! commands, done by the same code.
+
+pub mod socket;
+mod users;
+
+use std::time::Duration;
+
+use respite_protocol::{Role, api};
+use ruma::OwnedUserId;
+use serde::{Deserialize, Serialize};
+
+use crate::{auth::Secret, error::Error, invites, scan, state::App, store::StoreError};
+
+/// Something to do.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Make a code for new accounts.
+    Invite {
+        /// What their owners are here.
+        role: Role,
+        /// How many accounts may be made with it.
+        uses: u32,
+        /// How long it works, in milliseconds.
+        lifetime: u64,
+    },
+    /// Tell all accounts.
+    ListUsers,
+    /// End an account.
+    Deactivate {
+        /// Whose: a user id, or the part of it before the colon.
+        user: String,
+    },
+    /// Give an account a new password and log its devices out.
+    ResetPassword {
+        /// Whose: a user id, or the part of it before the colon.
+        user: String,
+        /// The password; a random one where none is given.
+        password: Option<String>,
+    },
+    /// Look at everything that is stored with the eyes of the gate.
+    Scan,
+}
+
+/// What came of it.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// A code, told this once.
+    Code {
+        /// What to give to the person.
+        code: String,
+        /// What its accounts' owners are here.
+        role: Role,
+        /// How many accounts may be made with it.
+        uses: u32,
+        /// When it ends, in milliseconds since 1970.
+        expires: u64,
+    },
+    /// The accounts.
+    Users {
+        /// In the order of their ids.
+        users: Vec<User>,
+    },
+    /// The account is ended.
+    Deactivated {
+        /// Whose it was.
+        user: OwnedUserId,
+    },
+    /// The account has a new password.
+    PasswordReset {
+        /// Whose it is.
+        user: OwnedUserId,
+        /// The password if the server chose it, told this once.
+        password: Option<String>,
+    },
+    /// What the scan found.
+    Scanned(scan::Report),
+}
+
+/// An account in a list.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct User {
+    /// Whose.
+    pub user: OwnedUserId,
+    /// What they are here.
+    pub role: Role,
+    /// How many devices are logged in.
+    pub devices: usize,
+    /// Milliseconds since 1970.
+    pub created: u64,
+    /// When the account was ended, in milliseconds since 1970.
+    pub deactivated: Option<u64>,
+}
+
+/// Why a command was not done, in a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
+
+impl Command {
+    /// A code for the first therapist.
+    pub fn first_invite() -> Self {
+        Self::Invite {
+            role: Role::Therapist,
+            uses: api::DEFAULT_INVITE_USES,
+            lifetime: api::DEFAULT_INVITE_LIFETIME_MS,
+        }
+    }
+}
+
+/// Does what an operator asks for.
+///
+/// # Errors
+/// What was asked for cannot be, or the store fails; in a sentence for the operator.
+pub async fn execute(app: &App, command: Command) -> Result<Answer, Failure> {
+    match command {
+        Command::Invite {
+            role,
+            uses,
+            lifetime,
+        } => {
+            let length = Duration::from_millis(lifetime);
+            let code = invites::make(app, None, role, uses, length).await?;
+            Ok(Answer::Code {
+                code: code.code.into_answer(),
+                role,
+                uses,
+                expires: code.expires,
+            })
+        }
+        Command::ListUsers => Ok(Answer::Users {
+            users: users::list(app).await?,
+        }),
+        Command::Deactivate { user } => Ok(Answer::Deactivated {
+            user: users::deactivate(app, &user).await?,
+        }),
+        Command::ResetPassword { user, password } => {
+            let given = password.map(Secret::from);
+            let (user, password) = users::reset_password(app, &user, given).await?;
+            Ok(Answer::PasswordReset {
+                user,
+                password: password.map(Secret::into_answer),
+            })
+        }
+        Command::Scan => Ok(Answer::Scanned(scan::scan(app).await?)),
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Matrix { message, .. } => Self(message.into_owned()),
+            Error::Interactive(_) => Self("This needs a person who logs in.".to_owned()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self(error.to_string())
+    }
+}

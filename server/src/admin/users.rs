@@ -1,0 +1,69 @@
+//! Accounts, as an operator manages them.
+
+use ruma::{OwnedUserId, UserId};
+
+use super::{Failure, User};
+use crate::{accounts, auth::Secret, devices, state::App};
+
+/// How many accounts are read at a time.
+const PAGE: usize = 500;
+/// A random password's length: 5 bits a letter.
+const PASSWORD_LETTERS: usize = 20;
+
+/// All accounts, with the number of their devices.
+pub(super) async fn list(app: &App) -> Result<Vec<User>, Failure> {
+    let mut users: Vec<User> = Vec::new();
+    loop {
+        let after = users.last().map(|user| user.user.clone());
+        let page = accounts::list(&app.store, after.as_deref(), PAGE).await?;
+        if page.is_empty() {
+            return Ok(users);
+        }
+        for (user, account) in page {
+            users.push(User {
+                devices: devices::of(&app.store, &user).await?.len(),
+                user,
+                role: account.role,
+                created: account.created,
+                deactivated: account.deactivated,
+            });
+        }
+    }
+}
+
+/// Ends an account.
+pub(super) async fn deactivate(app: &App, name: &str) -> Result<OwnedUserId, Failure> {
+    let user = user_id(app, name)?;
+    accounts::deactivate(app, &user).await?;
+    Ok(user)
+}
+
+/// Sets the password that is given, or a random one, which is returned.
+pub(super) async fn reset_password(
+    app: &App,
+    name: &str,
+    given: Option<Secret>,
+) -> Result<(OwnedUserId, Option<Secret>), Failure> {
+    let user = user_id(app, name)?;
+    let (password, made) = match given {
+        Some(password) => (password, None),
+        None => {
+            let made = Secret::from(app.random.text(PASSWORD_LETTERS));
+            (made.clone(), Some(made))
+        }
+    };
+    accounts::reset_password(app, &user, password).await?;
+    Ok((user, made))
+}
+
+fn user_id(app: &App, name: &str) -> Result<OwnedUserId, Failure> {
+    UserId::parse_with_server_name(name, app.server_name())
+        .ok()
+        .filter(|user| user.server_name() == *app.server_name())
+        .ok_or_else(|| {
+            Failure(format!(
+                "This is no user of this server. Write @name:{} or name.",
+                app.server_name()
+            ))
+        })
+}

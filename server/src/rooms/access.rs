@@ -1,0 +1,140 @@
+//! Who may do and read what in a room. A check returns the narrower handle with which to go on.
+
+mod history;
+
+use std::sync::Arc;
+
+use ruma::{
+    EventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
+    events::room::{history_visibility::HistoryVisibility, member::MembershipState},
+};
+
+use self::history::History;
+use super::{
+    event::{EVENT_POSITIONS, StoredEvent, TIMELINE},
+    membership, no_such_event, not_in_room,
+    state::{self, ROOMS, RoomState},
+};
+use crate::{error::Result, state::App};
+
+/// Proof that a user was in a room when the request came.
+pub struct Joined {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Its state then.
+    pub state: Arc<RoomState>,
+    /// Who.
+    pub user: OwnedUserId,
+}
+
+/// Finds out whether a user is in a room.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` if not, or if there is no such room.
+pub async fn joined(app: &App, user: &UserId, room_id: &RoomId) -> Result<Joined> {
+    let state = state::current(app, room_id)
+        .await?
+        .ok_or_else(not_in_room)?;
+    if !state.is_joined(user) {
+        return Err(not_in_room());
+    }
+    Ok(Joined {
+        room_id: room_id.to_owned(),
+        state,
+        user: user.to_owned(),
+    })
+}
+
+/// The part of a room's timeline that a user may read.
+pub struct Readable {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Who.
+    pub user: OwnedUserId,
+    history: History,
+}
+
+/// Finds out what a user may read of a room, by its history visibility and what they were in it when: members, people
+/// who have left (up to their leaving), and anybody where the room is readable by all.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` if that is nothing, or if there is no such room.
+pub async fn readable(app: &App, user: &UserId, room_id: &RoomId) -> Result<Readable> {
+    let room = app
+        .store
+        .get(&ROOMS, room_id)
+        .await?
+        .ok_or_else(not_in_room)?;
+    let membership = membership::of(&app.store, user, room_id).await?;
+    let forgotten = membership.is_some_and(|membership| membership.forgotten);
+    let history = History::read(&app.store, room_id, user, room.number()).await?;
+    let open = history.visibility_now() == HistoryVisibility::WorldReadable;
+    if !open && (forgotten || !history.was_joined()) {
+        return Err(not_in_room());
+    }
+    Ok(Readable {
+        room_id: room_id.to_owned(),
+        user: user.to_owned(),
+        history,
+    })
+}
+
+impl Readable {
+    /// Whether the user may read the event at this position.
+    pub fn sees(&self, position: u64) -> bool {
+        self.history.sees(position)
+    }
+
+    /// The first position that the user may read.
+    pub fn first(&self) -> u64 {
+        self.history.first()
+    }
+
+    /// The last position that the user may read; the largest number, if they go on reading.
+    pub fn last(&self) -> u64 {
+        self.history.last()
+    }
+
+    /// What the user was in the room right after the event at this position.
+    pub fn membership(&self, position: u64) -> &MembershipState {
+        self.history.membership(position)
+    }
+
+    /// The room's state as far as the user may know it: now, or when they left.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn state(&self, app: &App) -> Result<Arc<RoomState>> {
+        state::at(app, &self.room_id, self.last()).await
+    }
+
+    /// The state at a position, or when the user left, whichever is earlier.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn state_at(&self, app: &App, position: u64) -> Result<Arc<RoomState>> {
+        state::at(app, &self.room_id, position.min(self.last())).await
+    }
+
+    /// An event of this room, and where it is.
+    ///
+    /// # Errors
+    /// 404 `M_NOT_FOUND` if there is none, it is another room's, or the user may not read it.
+    pub async fn event(&self, app: &App, id: &EventId) -> Result<(u64, StoredEvent)> {
+        let place = app.store.get(&EVENT_POSITIONS, id).await?;
+        let position = place
+            .filter(|place| place.value == self.room_id && self.sees(place.number()))
+            .ok_or_else(no_such_event)?
+            .number();
+        let found = app
+            .store
+            .entries(&TIMELINE, &self.room_id, &[position])
+            .await?;
+        let event = found
+            .into_iter()
+            .next()
+            .flatten()
+            .ok_or_else(no_such_event)?;
+        Ok((position, event))
+    }
+}

@@ -1,0 +1,149 @@
+//! The only way anything enters a room: one transaction an event.
+//!
+//! See `docs/decisions/0002-room-history.md` for how events name those before them.
+
+use ruma::{CanonicalJsonObject, DeviceId, OwnedEventId, RoomId, TransactionId, UserId};
+use sha2::{Digest, Sha256};
+
+use super::draft::Draft;
+use crate::{
+    error::{Error, Result},
+    state::App,
+    store::{Slot, Table, Tx},
+};
+
+/// What became of a request: SHA-256 of user, device, room and transaction id, so that a client's words are not kept.
+pub const TRANSACTIONS: Table<[u8; 32], OwnedEventId> = Table::new(0x0405, "transactions");
+
+/// An event that is to enter a room. Its words have passed the gate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// Its type.
+    pub kind: String,
+    /// Its content.
+    pub content: CanonicalJsonObject,
+    /// Its state key, if it is a state event.
+    pub state_key: Option<String>,
+    /// What it redacts, if it is an `m.room.redaction`.
+    pub redacts: Option<OwnedEventId>,
+    /// When it is said to have been sent, milliseconds since 1970; now, if nothing is said.
+    pub timestamp: Option<u64>,
+}
+
+impl NewEvent {
+    /// A message.
+    pub fn message(kind: impl Into<String>, content: CanonicalJsonObject) -> Self {
+        Self {
+            kind: kind.into(),
+            content,
+            state_key: None,
+            redacts: None,
+            timestamp: None,
+        }
+    }
+
+    /// A state event.
+    pub fn state(
+        kind: impl Into<String>,
+        state_key: impl Into<String>,
+        content: CanonicalJsonObject,
+    ) -> Self {
+        Self {
+            state_key: Some(state_key.into()),
+            ..Self::message(kind, content)
+        }
+    }
+
+    /// A redaction. Reasons are people's words, so there is none.
+    pub fn redaction(redacts: OwnedEventId) -> Self {
+        Self {
+            redacts: Some(redacts),
+            ..Self::message("m.room.redaction", CanonicalJsonObject::new())
+        }
+    }
+}
+
+/// Puts an event into a room, in a transaction of its own. The same transaction id of the same device puts it in once.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` if the sender is not in the room or may not send this, 413 `M_TOO_LARGE`, or the store's.
+pub async fn send(
+    app: &App,
+    sender: &UserId,
+    room_id: &RoomId,
+    event: NewEvent,
+    txn: Option<(&DeviceId, &TransactionId)>,
+) -> Result<OwnedEventId> {
+    let record = txn.map(|(device, id)| transaction_key(sender, device, room_id, id));
+    let event = &event;
+    let mut committed = app
+        .store
+        .transact(|mut tx: Tx| async move {
+            if let Some(record) = record
+                && let Some(sent) = tx.get(&TRANSACTIONS, record).await?
+            {
+                return Ok::<_, Error>((tx, (sent, None)));
+            }
+            let mut draft = Draft::open(&mut tx, app, room_id).await?;
+            let event_id = draft.push(&mut tx, sender, event.clone()).await?.event_id;
+            let changed = draft.close(&mut tx)?;
+            if let Some(record) = record {
+                tx.put(&TRANSACTIONS, record, &event_id)?;
+            }
+            if let Some((device, id)) = txn {
+                // Before the commit, since whoever waits for the event is woken by it.
+                app.rooms.remember(&event_id, device, id);
+            }
+            Ok((tx, (event_id, changed)))
+        })
+        .await?;
+    if let Some(changed) = committed.value.1.take() {
+        changed.settle(app, &committed);
+    }
+    Ok(committed.value.0)
+}
+
+/// Puts an event into a room, inside somebody else's transaction. Two state events of one room need a [`Draft`].
+///
+/// # Errors
+/// As [`send`].
+pub async fn append_in(
+    tx: &mut Tx,
+    app: &App,
+    sender: &UserId,
+    room_id: &RoomId,
+    event: NewEvent,
+) -> Result<OwnedEventId> {
+    let mut draft = Draft::open(tx, app, room_id).await?;
+    let appended = draft.push(tx, sender, event).await?;
+    draft.close(tx)?;
+    Ok(appended.event_id)
+}
+
+/// An event that its transaction will append.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    /// Its id.
+    pub event_id: OwnedEventId,
+    /// Its position in the room's timeline, once the transaction is committed.
+    pub position: Slot,
+}
+
+fn transaction_key(
+    user: &UserId,
+    device: &DeviceId,
+    room: &RoomId,
+    txn: &TransactionId,
+) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [
+        user.as_bytes(),
+        device.as_bytes(),
+        room.as_bytes(),
+        txn.as_bytes(),
+    ] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}

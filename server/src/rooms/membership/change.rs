@@ -1,0 +1,311 @@
+//! How people come and go: each is one member event, or none if it is so already.
+
+use ruma::{
+    CanonicalJsonObject, OwnedUserId, RoomId, UserId, events::room::member::MembershipState,
+    room::JoinRuleKind,
+};
+use serde::Deserialize;
+
+use super::{MEMBERSHIPS, Row};
+use crate::{
+    error::{Error, Result},
+    inbox::{self, Entry},
+    rooms::{
+        append::NewEvent,
+        draft::Draft,
+        membership, not_in_room,
+        state::{self, RoomState},
+    },
+    state::App,
+    store::{Numbered, Tx},
+};
+
+/// Invites somebody.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` if the inviter may not, or the invitee is in the room or banned; 404 `M_NOT_FOUND` if there is no such
+/// user here.
+pub async fn invite(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
+    exists(app, target).await?;
+    let content = content(app, target, &MembershipState::Invite).await?;
+    change(app, sender, room, target, |state| {
+        match state.membership(target) {
+            MembershipState::Invite => Ok(None),
+            MembershipState::Join if state.is_joined(sender) => {
+                Err(Error::forbidden("They are in this room already."))
+            }
+            MembershipState::Ban if state.is_joined(sender) => Err(Error::forbidden(
+                "They are banned from this room. Lift the ban first.",
+            )),
+            _ => Ok(Some(content.clone())),
+        }
+    })
+    .await
+}
+
+/// Joins a room; nothing happens if one is in it.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` if the user is not invited and the room is not open to them, or does not exist.
+pub async fn join(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
+    let state = state::current(app, room).await?.ok_or_else(not_in_room)?;
+    let mut content = content(app, user, &MembershipState::Join).await?;
+    if let Some(by) = authorised_by(app, &state, user).await? {
+        content.insert(
+            "join_authorised_via_users_server".to_owned(),
+            by.to_string().into(),
+        );
+    }
+    change(app, user, room, user, |state| {
+        Ok((!state.is_joined(user)).then(|| content.clone()))
+    })
+    .await
+}
+
+/// Leaves a room, or declines an invitation; nothing happens if one has left.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` if one has never had to do with it, or is banned.
+pub async fn leave(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
+    let content = bare(&MembershipState::Leave);
+    change(app, user, room, user, |state| {
+        match state.membership(user) {
+            MembershipState::Leave if state.get("m.room.member", user.as_str()).is_some() => {
+                Ok(None)
+            }
+            _ => Ok(Some(content.clone())),
+        }
+    })
+    .await
+}
+
+/// Puts somebody out of a room, or takes an invitation back.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` if the sender may not, or the target is not in the room.
+pub async fn kick(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
+    let content = bare(&MembershipState::Leave);
+    change(app, sender, room, target, |state| {
+        match state.membership(target) {
+            MembershipState::Join | MembershipState::Invite | MembershipState::Knock => {
+                Ok(Some(content.clone()))
+            }
+            _ if state.is_joined(sender) => Err(Error::forbidden("They are not in this room.")),
+            _ => Err(not_in_room()),
+        }
+    })
+    .await
+}
+
+/// Bans somebody from a room.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` if the sender may not.
+pub async fn ban(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
+    exists(app, target).await?;
+    let content = bare(&MembershipState::Ban);
+    change(app, sender, room, target, |state| {
+        let banned = state.membership(target) == MembershipState::Ban && state.is_joined(sender);
+        Ok((!banned).then(|| content.clone()))
+    })
+    .await
+}
+
+/// Lifts a ban.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` if the sender may not, or the target is not banned.
+pub async fn unban(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
+    let content = bare(&MembershipState::Leave);
+    change(app, sender, room, target, |state| {
+        match state.membership(target) {
+            MembershipState::Ban => Ok(Some(content.clone())),
+            _ if state.is_joined(sender) => Err(Error::forbidden("They are not banned.")),
+            _ => Err(not_in_room()),
+        }
+    })
+    .await
+}
+
+/// Asks to be let in.
+///
+/// # Errors
+/// 403 `M_FORBIDDEN` if the room does not take knocks, or does not exist.
+pub async fn knock(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
+    let content = content(app, user, &MembershipState::Knock).await?;
+    change(app, user, room, user, |state| {
+        Ok((state.membership(user) != MembershipState::Knock).then(|| content.clone()))
+    })
+    .await
+}
+
+/// Forgets a room that one has left: it is out of one's lists and its history can no longer be read.
+///
+/// # Errors
+/// 400 `M_UNKNOWN` while one is in the room or invited, 403 `M_FORBIDDEN` if one never had to do with it.
+pub async fn forget(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
+    app.store
+        .transact(|mut tx: Tx| async move {
+            let row = tx
+                .get(&MEMBERSHIPS, (user, room))
+                .await?
+                .ok_or_else(not_in_room)?;
+            if !matches!(
+                row.value.state,
+                MembershipState::Leave | MembershipState::Ban
+            ) {
+                return Err(Error::new(
+                    http::StatusCode::BAD_REQUEST,
+                    ruma::api::error::ErrorKind::Unknown,
+                    "Leave the room before you forget it.",
+                ));
+            }
+            if !row.value.forgotten {
+                let number = row.number();
+                let forgotten = Row {
+                    forgotten: true,
+                    ..row.value
+                };
+                tx.put(
+                    &MEMBERSHIPS,
+                    (user, room),
+                    &Numbered::new(forgotten, number),
+                )?;
+                inbox::deliver(&mut tx, user, Entry::Forgotten(room.to_owned()))?;
+            }
+            Ok((tx, ()))
+        })
+        .await?;
+    Ok(())
+}
+
+/// Tells the rooms that somebody is in what they are called now.
+///
+/// # Errors
+/// The store's; the rooms so far have been told.
+pub async fn announce_profile(app: &App, user: &UserId) -> Result<()> {
+    let name = pseudonym(app, user).await?;
+    for room in membership::joined_rooms(&app.store, user).await? {
+        let told = change(app, user, &room, user, |state| {
+            let Some(entry) = state.get("m.room.member", user.as_str()) else {
+                return Ok(None);
+            };
+            let mut content = entry.event().parsed_content()?;
+            let known = content.remove("displayname");
+            if !state.is_joined(user)
+                || known.as_ref().and_then(|name| name.as_str()) == name.as_deref()
+            {
+                return Ok(None);
+            }
+            content.extend(
+                name.clone()
+                    .map(|name| ("displayname".to_owned(), name.into())),
+            );
+            Ok(Some(content))
+        });
+        told.await?;
+    }
+    Ok(())
+}
+
+/// A member event's content, with the user's pseudonym.
+pub(in crate::rooms) async fn content(
+    app: &App,
+    user: &UserId,
+    state: &MembershipState,
+) -> Result<CanonicalJsonObject> {
+    let mut content = bare(state);
+    if let Some(name) = pseudonym(app, user).await? {
+        content.insert("displayname".to_owned(), name.into());
+    }
+    Ok(content)
+}
+
+fn bare(state: &MembershipState) -> CanonicalJsonObject {
+    [("membership".to_owned(), state.as_str().to_owned().into())].into()
+}
+
+async fn pseudonym(_app: &App, _user: &UserId) -> Result<Option<String>> {
+    Ok(None)
+}
+
+/// A user id is a place for words, so that only those of accounts come into rooms.
+pub(in crate::rooms) async fn exists(app: &App, user: &UserId) -> Result<()> {
+    if user.server_name() != app.server_name() {
+        return Err(Error::not_found("There is no such user on this server."));
+    }
+    Ok(())
+}
+
+/// Appends what `decide` wants of the room as it is, if anything.
+async fn change(
+    app: &App,
+    sender: &UserId,
+    room: &RoomId,
+    target: &UserId,
+    decide: impl Fn(&RoomState) -> Result<Option<CanonicalJsonObject>> + Send + Sync,
+) -> Result<()> {
+    let decide = &decide;
+    let mut committed = app
+        .store
+        .transact(|mut tx: Tx| async move {
+            let mut draft = Draft::open(&mut tx, app, room).await?;
+            let Some(content) = decide(draft.state())? else {
+                return Ok::<_, Error>((tx, None));
+            };
+            let event = NewEvent::state("m.room.member", target.as_str(), content);
+            draft.push(&mut tx, sender, event).await?;
+            let changed = draft.close(&mut tx)?;
+            Ok((tx, changed))
+        })
+        .await?;
+    if let Some(changed) = committed.value.take() {
+        changed.settle(app, &committed);
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Restricted {
+    #[serde(default)]
+    allow: Vec<Allow>,
+}
+
+#[derive(Deserialize)]
+struct Allow {
+    room_id: Option<ruma::OwnedRoomId>,
+}
+
+/// Who lets somebody into a room that is open to the members of another one.
+async fn authorised_by(app: &App, state: &RoomState, user: &UserId) -> Result<Option<OwnedUserId>> {
+    let restricted = matches!(
+        state.join_rule(),
+        JoinRuleKind::Restricted | JoinRuleKind::KnockRestricted
+    );
+    let membership = state.membership(user);
+    if !restricted || matches!(membership, MembershipState::Join | MembershipState::Invite) {
+        return Ok(None);
+    }
+    let allow = state
+        .content("m.room.join_rules")
+        .map_or_else(Vec::new, |rules: Restricted| rules.allow);
+    for room in allow
+        .into_iter()
+        .filter_map(|allow| allow.room_id)
+        .take(MAX_ALLOWED_ROOMS)
+    {
+        let member = membership::of(&app.store, user, &room).await?;
+        if member.is_some_and(|member| member.state == MembershipState::Join) {
+            let powers = state.power_levels();
+            return Ok(state
+                .joined()
+                .iter()
+                .find(|user| powers.user_can_invite(user))
+                .cloned());
+        }
+    }
+    Ok(None)
+}
+
+/// How many rooms of a join rule are looked at.
+const MAX_ALLOWED_ROOMS: usize = 50;

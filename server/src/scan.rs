@@ -1,0 +1,147 @@
+//! Looks at everything that is stored with the eyes of the gate: what the gate would not let in today may not be there.
+//!
+//! A violation is told by its table, what is wrong with it and a hash of its key; never by its content, and not by the ids
+//! in its key.
+
+mod blobs;
+mod judge;
+mod tables;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::OwnedRoomId;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use self::judge::Flaw;
+use crate::{
+    config::Config,
+    state::App,
+    store::{StoreError, engine::Pair},
+};
+
+/// How many entries are read at a time.
+const PAGE: usize = 1_000;
+/// How many violations are listed one by one; further ones are counted.
+pub const MAX_LISTED: usize = 1_000;
+/// How many bytes of a key's hash are shown.
+const SHOWN_HASH: usize = 8;
+
+/// What a scan found.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// How many entries of the store passed, by class.
+    pub entries: BTreeMap<String, u64>,
+    /// How many blobs passed.
+    pub blobs: u64,
+    /// What may not be there.
+    pub violations: Vec<Violation>,
+    /// How many more violations there are than are listed.
+    pub unlisted: u64,
+}
+
+/// Something that may not be there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// The table, or `blobs`.
+    pub place: String,
+    /// What is wrong with it.
+    pub flaw: Flaw,
+    /// The start of the SHA-256 of its key, in hexadecimal.
+    pub key: String,
+}
+
+impl Report {
+    /// Whether nothing is there that may not be.
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    fn add(&mut self, place: &str, key: &[u8], flaw: Flaw) {
+        if self.violations.len() >= MAX_LISTED {
+            self.unlisted += 1;
+            return;
+        }
+        let hash = Sha256::digest(key);
+        let key = hash
+            .iter()
+            .take(SHOWN_HASH)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.violations.push(Violation {
+            place: place.to_owned(),
+            flaw,
+            key,
+        });
+    }
+}
+
+/// Looks at everything, as it is at one moment.
+///
+/// # Errors
+/// The store does not answer; what cannot be read in it is a violation, no error.
+pub async fn scan(app: &App) -> Result<Report, StoreError> {
+    let mut report = Report::default();
+    let mut scan = Scan::new(&app.config);
+    let snapshot = app.store.engine().snapshot().await?;
+    let mut after = None;
+    loop {
+        let page = snapshot.page(after.take(), PAGE).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        for pair in &page {
+            scan.entry(pair, &mut report);
+        }
+    }
+    blobs::scan(app, &scan.media, &mut report).await?;
+    Ok(report)
+}
+
+/// What has to be remembered from one table for the next.
+struct Scan<'a> {
+    config: &'a Config,
+    rows: BTreeMap<u16, tables::Row>,
+    /// Rooms in which the gate lets plain Matrix pass.
+    plain: BTreeSet<OwnedRoomId>,
+    /// The blobs that must be there, with their sizes.
+    media: BTreeMap<String, u64>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(config: &'a Config) -> Self {
+        Self {
+            config,
+            rows: tables::rows()
+                .into_iter()
+                .map(|row| (row.number, row))
+                .collect(),
+            plain: BTreeSet::new(),
+            media: BTreeMap::new(),
+        }
+    }
+
+    fn entry(&mut self, pair: &Pair, report: &mut Report) {
+        let (key, _) = pair;
+        let number = key
+            .first_chunk()
+            .map_or(u16::MAX, |number| u16::from_be_bytes(*number));
+        let Some((name, class, judge)) = self
+            .rows
+            .get(&number)
+            .map(|row| (row.name, row.class, row.judge))
+        else {
+            return report.add(
+                "a table that this version does not know",
+                key,
+                Flaw::Unknown,
+            );
+        };
+        match judge(self, pair) {
+            Ok(()) => *report.entries.entry(class.to_owned()).or_default() += 1,
+            Err(flaw) => report.add(name, key, flaw),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

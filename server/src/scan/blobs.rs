@@ -1,0 +1,59 @@
+//! Blobs: each is read whole, in pieces, and must look encrypted; each that the store speaks of must be there.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt;
+use respite_protocol::ciphertext::BlobCheck;
+
+use super::{Report, judge::Flaw};
+use crate::{state::App, store::StoreError};
+
+const PLACE: &str = "blobs";
+
+/// Looks at all blobs; `expected` has the sizes of those that must be there, by id.
+pub(super) async fn scan(
+    app: &App,
+    expected: &BTreeMap<String, u64>,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let mut expected = expected.clone();
+    let mut blobs = app.blobs.list();
+    while let Some(blob) = blobs.try_next().await.map_err(unavailable)? {
+        let size = expected.remove(&blob.id);
+        match verdict(app, &blob.id).await {
+            // An upload that is finished but not entered yet may be younger than the snapshot.
+            Ok(()) if size.is_none() && !is_known(app, &blob.id).await? => {
+                report.add(PLACE, blob.id.as_bytes(), Flaw::Orphan);
+            }
+            Ok(()) if size.is_some_and(|size| size != blob.size) => {
+                report.add(PLACE, blob.id.as_bytes(), Flaw::Missing);
+            }
+            Ok(()) => report.blobs += 1,
+            Err(flaw) => report.add(PLACE, blob.id.as_bytes(), flaw),
+        }
+    }
+    for id in expected.into_keys() {
+        // One that was deleted since the snapshot is not missed.
+        if is_known(app, &id).await? {
+            report.add(PLACE, id.as_bytes(), Flaw::Missing);
+        }
+    }
+    Ok(())
+}
+
+async fn verdict(app: &App, id: &str) -> Result<(), Flaw> {
+    let mut blob = app.blobs.read(id, None).await.map_err(|_| Flaw::Missing)?;
+    let mut check = BlobCheck::new();
+    while let Some(bytes) = blob.stream.try_next().await.map_err(|_| Flaw::Unreadable)? {
+        check.feed(&bytes);
+    }
+    check.finish().map_err(|_| Flaw::Refused)
+}
+
+async fn is_known(app: &App, id: &str) -> Result<bool, StoreError> {
+    Ok(app.store.get(&crate::media::MEDIA, id).await?.is_some())
+}
+
+fn unavailable(error: std::io::Error) -> StoreError {
+    StoreError::Unavailable(format!("the blobs cannot be listed: {error}"))
+}

@@ -1,0 +1,177 @@
+//! A row for every table of the store: what is in it, and who judges that. A table without a row is a violation.
+
+use respite_protocol::ciphertext;
+
+use super::{
+    Scan,
+    judge::{self, Flaw, Judged},
+};
+use crate::{
+    account_data, accounts, auth, ephemeral, filters, gate, inbox, invites, keys, media,
+    profiles, push, rooms, start, store::engine::Pair, to_device,
+};
+
+/// Ids, numbers, times, hashes and roles: nothing in which a client could put words.
+const BOOKKEEPING: &str = "bookkeeping";
+
+type Judge = fn(&mut Scan<'_>, &Pair) -> Judged;
+
+/// What is known of a table.
+pub(super) struct Row {
+    pub(super) number: u16,
+    pub(super) name: &'static str,
+    pub(super) class: &'static str,
+    pub(super) judge: Judge,
+}
+
+const fn row((number, name): (u16, &'static str), class: &'static str, judge: Judge) -> Row {
+    Row {
+        number,
+        name,
+        class,
+        judge,
+    }
+}
+
+/// A table whose entries must only be what they should be.
+macro_rules! bookkeeping {
+    ($($table:expr),* $(,)?) => {
+        vec![$(row($table.describe(), BOOKKEEPING, |_, pair| Ok($table.decode_entry(pair).map(drop)?))),*]
+    };
+}
+
+/// All tables.
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = bookkeeping![
+        start::IDENTITY,
+        auth::ACCESS_TOKENS,
+        auth::PASSWORDS,
+        auth::REFRESH_TOKENS,
+        accounts::ACCOUNTS,
+        invites::INVITES,
+        invites::MADE,
+        rooms::event::EVENT_POSITIONS,
+        inbox::INBOX,
+        keys::KEY_COUNTS,
+        keys::RECENTLY_CLAIMED,
+        to_device::REMOVED,
+        to_device::SENT,
+        to_device::SENT_ORDER,
+        media::ROOM_MEDIA,
+        media::RESERVED,
+        media::USAGE,
+        push::NOTIFICATIONS,
+        push::READ,
+        ephemeral::receipts::RECEIPTS,
+    ];
+    rows.push(row((0, "list heads"), BOOKKEEPING, |_, (_, value)| {
+        if value.len() == size_of::<u64>() {
+            Ok(())
+        } else {
+            Err(Flaw::Unreadable)
+        }
+    }));
+    rows.extend(personal());
+    rows.extend(encryption());
+    rows.push(row(rooms::event::TIMELINE.describe(), "events", event));
+    rows.push(row(media::MEDIA.describe(), BOOKKEEPING, |scan, pair| {
+        let (id, media) = media::MEDIA.decode_entry(pair)?;
+        scan.media.insert(id, media.size);
+        Ok(())
+    }));
+    rows
+}
+
+/// What people keep about themselves.
+fn personal() -> Vec<Row> {
+    vec![
+        row(auth::DEVICES.describe(), "devices", |_, pair| {
+            let ((_, device), _) = auth::DEVICES.decode_entry(pair)?;
+            ciphertext::device_id(device.as_str()).map_err(|_| Flaw::Refused)
+        }),
+        row(profiles::PROFILES.describe(), "profiles", |_, pair| {
+            let (_, profile) = profiles::PROFILES.decode_entry(pair)?;
+            judge::profile_field("displayname", profile.displayname.as_deref())
+        }),
+        row(
+            account_data::ACCOUNT_DATA.describe(),
+            "account data",
+            |_, pair| {
+                let ((_, room, kind), text) = account_data::ACCOUNT_DATA.decode_entry(pair)?;
+                judge::json(&text, |content| match room.as_str() {
+                    "" => ciphertext::global_account_data(&kind, content),
+                    _ => ciphertext::room_account_data(&kind, content),
+                })
+            },
+        ),
+        row(filters::FILTERS.describe(), "filters", |_, pair| {
+            let (_, text) = filters::FILTERS.decode_entry(pair)?;
+            judge::json(&text, ciphertext::filter)
+        }),
+        row(push::PUSH_RULES.describe(), "push rules", |_, pair| {
+            let (user, text) = push::PUSH_RULES.decode_entry(pair)?;
+            judge::push_rules(&user, &text)
+        }),
+    ]
+}
+
+/// End-to-end encryption's post office.
+fn encryption() -> Vec<Row> {
+    vec![
+        row(keys::DEVICE_KEYS.describe(), "keys", |_, pair| {
+            let (_, text) = keys::DEVICE_KEYS.decode_entry(pair)?;
+            judge::json(&text, ciphertext::device_keys)
+        }),
+        row(keys::ONE_TIME_KEYS.describe(), "keys", |_, pair| {
+            let ((_, _, algorithm, _), key) = keys::ONE_TIME_KEYS.decode_entry(pair)?;
+            judge::one_time_key(&algorithm, &key.id, &key.key)
+        }),
+        row(keys::FALLBACK_KEYS.describe(), "keys", |_, pair| {
+            let ((_, _, algorithm), key) = keys::FALLBACK_KEYS.decode_entry(pair)?;
+            judge::one_time_key(&algorithm, &key.id, &key.key)
+        }),
+        row(keys::CROSS_SIGNING_KEYS.describe(), "keys", |_, pair| {
+            let (_, keys) = keys::CROSS_SIGNING_KEYS.decode_entry(pair)?;
+            [keys.master, keys.self_signing, keys.user_signing]
+                .iter()
+                .flatten()
+                .try_for_each(|text| judge::json(text, ciphertext::cross_signing_key))
+        }),
+        row(keys::SIGNATURES.describe(), "keys", |_, pair| {
+            let (_, signatures) = keys::SIGNATURES.decode_entry(pair)?;
+            signatures
+                .iter()
+                .try_for_each(|(key, signature)| judge::signature(key, signature))
+        }),
+        row(
+            to_device::TO_DEVICE.describe(),
+            "to-device messages",
+            |_, pair| {
+                let (_, _, message) = to_device::TO_DEVICE.decode_entry(pair)?;
+                judge::json(&message.content, |content| {
+                    ciphertext::to_device_event(&message.kind, content)
+                })
+            },
+        ),
+    ]
+}
+
+/// A room's first event tells whether the gate guards the room.
+fn event(scan: &mut Scan<'_>, pair: &Pair) -> Judged {
+    let (room, position, event) = rooms::event::TIMELINE.decode_entry(pair)?;
+    if position == 1 && !gate::guards(scan.config, is_therapy_room(&event.content)) {
+        scan.plain.insert(room.clone());
+    }
+    if scan.plain.contains(&room) {
+        Ok(())
+    } else {
+        judge::event(&event)
+    }
+}
+
+fn is_therapy_room(create: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(create).is_ok_and(|content| {
+        content.get("type").and_then(serde_json::Value::as_str)
+            == Some(respite_protocol::therapy::ROOM_TYPE)
+    })
+}

@@ -1,0 +1,284 @@
+//! Puts an answer together: everything for a client that begins, and what is new for one that goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{
+    OwnedRoomId, OwnedUserId,
+    api::client::{
+        filter::FilterDefinition,
+        sync::sync_events::v3::{Request, Response, Rooms},
+    },
+    events::room::member::MembershipState,
+};
+use serde::Deserialize;
+
+use super::{
+    devices::People,
+    notices,
+    room::{Extent, Teller},
+    select::Select,
+    token::Position,
+    window::Window,
+};
+use crate::{
+    account_data,
+    auth::Device,
+    error::{Error, Result},
+    inbox::INBOX,
+    keys,
+    rooms::{
+        event::TIMELINE,
+        membership::{self, MEMBERSHIPS, Membership},
+    },
+    state::App,
+    store::Store,
+    to_device::TO_DEVICE,
+};
+
+/// How many entries of an inbox one answer covers. A client that is further behind is told where to go on.
+pub const MAX_ENTRIES: usize = 2_000;
+/// How many messages to a device one answer has.
+pub const MAX_TO_DEVICE: usize = 100;
+
+/// An answer, and what the poll must know about it.
+pub struct Answer {
+    /// The answer, without its token.
+    pub response: Response,
+    /// Where the client goes on.
+    pub position: Position,
+    /// There is more already.
+    pub more: bool,
+    /// It does not go on from the client's token: there was none, or none that can be gone on from.
+    pub anew: bool,
+}
+
+/// Builds answers for one request.
+pub struct Answerer<'a> {
+    app: &'a App,
+    me: &'a Device,
+    full_state: bool,
+    state_after: bool,
+    page: usize,
+}
+
+impl<'a> Answerer<'a> {
+    /// For this request of this device.
+    pub fn new(app: &'a App, me: &'a Device, request: &Request) -> Self {
+        Self {
+            app,
+            me,
+            full_state: request.full_state,
+            state_after: request.use_state_after,
+            page: MAX_ENTRIES,
+        }
+    }
+
+    /// What is new since a position; everything, if there is none, or none that can be gone on from.
+    pub async fn since(
+        &self,
+        filter: &FilterDefinition,
+        since: Option<Position>,
+    ) -> Result<Answer> {
+        let teller = Teller {
+            app: self.app,
+            me: self.me,
+            filter,
+            state_after: self.state_after,
+            full_state: self.full_state,
+            ignored: ignored(&self.app.store, self.me).await?,
+        };
+        let window = match since {
+            Some(since) => self.window(since).await?,
+            None => None,
+        };
+        let mut answer = match (since, window) {
+            (Some(since), Some((window, more))) => self.news(&teller, since, window, more).await?,
+            _ => self.everything(&teller).await?,
+        };
+        self.add_to_device(&mut answer).await?;
+        let counts = keys::counts(&self.app.store, &self.me.user, &self.me.device).await?;
+        answer.response.device_one_time_keys_count = counts.one_time_key_counts();
+        answer.response.device_unused_fallback_key_types = Some(counts.unused_fallback_types());
+        Ok(answer)
+    }
+
+    /// The inbox after a position, and whether there is more; `None` if the inbox has forgotten what was there, or (after
+    /// a backup was put back) never got that far.
+    async fn window(&self, since: Position) -> Result<Option<(Window, bool)>> {
+        let (store, user) = (&self.app.store, &*self.me.user);
+        let entries = store.after(&INBOX, user, since.inbox, self.page).await?;
+        let fits = match entries.first() {
+            Some((first, _)) => *first == since.inbox + 1,
+            None => store.head(&INBOX, user).await? == since.inbox,
+        };
+        let more = entries.len() == self.page;
+        Ok(fits.then(|| (Window::of(since.inbox, entries), more)))
+    }
+
+    async fn news(
+        &self,
+        teller: &Teller<'_>,
+        since: Position,
+        mut window: Window,
+        more: bool,
+    ) -> Result<Answer> {
+        let (app, user) = (self.app, &*self.me.user);
+        let (typing, changed) = app.ephemeral.typing_changes(user, since.typing);
+        for room in changed {
+            window.rooms.entry(room).or_default().typing = true;
+        }
+        if teller.full_state {
+            for room in membership::joined_rooms(&app.store, user).await? {
+                window.rooms.entry(room).or_default();
+            }
+        }
+        let mut response = Response::new(String::new());
+        let mut people = People::default();
+        let memberships = self.memberships(window.rooms.keys()).await?;
+        for ((room, news), membership) in window.rooms.iter().zip(memberships) {
+            let Some(membership) = membership else { continue };
+            let extent = Extent::New(news);
+            teller.tell(room, &membership, extent, &mut response.rooms, &mut people).await?;
+        }
+        let select = Select::from(&teller.filter.account_data);
+        let wants = |kind: &str| select.kind(kind);
+        response.account_data.events =
+            notices::account_data(app, user, None, Some(&window.account_data), wants).await?;
+        if window.account_data.contains("m.push_rules") && wants("m.push_rules") {
+            response.account_data.events.push(notices::push_rules(app, user).await?);
+        }
+        response.device_lists = people.tell(app, user, window.devices).await?;
+        let position = Position { inbox: window.end, to_device: since.to_device, typing };
+        Ok(Answer { response, position, more, anew: false })
+    }
+
+    /// Rooms are read while others write. What came into the inbox meanwhile says which of them to read again, and up to
+    /// where, so that the answer is exactly what was there at its token's position.
+    async fn everything(&self, teller: &Teller<'_>) -> Result<Answer> {
+        let (app, user) = (self.app, &*self.me.user);
+        let begin = app.store.head(&INBOX, user).await?;
+        let (typing, _) = app.ephemeral.typing_changes(user, 0);
+        let mut rooms = Rooms::new();
+        for (room, membership) in membership::rooms_of(&app.store, user).await? {
+            if let Some(end) = self.end_of(teller.filter, &room, &membership).await? {
+                self.tell_whole(teller, &room, &membership, end, &mut rooms).await?;
+            }
+        }
+        let (end, changed) = self.changed_since(begin).await?;
+        let memberships = self.memberships(changed.keys()).await?;
+        for ((room, position), membership) in changed.iter().zip(memberships) {
+            rooms.join.remove(room);
+            rooms.invite.remove(room);
+            rooms.knock.remove(room);
+            rooms.leave.remove(room);
+            if let Some(membership) = membership.filter(|membership| !membership.forgotten) {
+                self.tell_whole(teller, room, &membership, *position, &mut rooms).await?;
+            }
+        }
+        if !teller.filter.room.include_leave {
+            rooms.leave.clear();
+        }
+        let mut response = Response::new(String::new());
+        response.rooms = rooms;
+        let select = Select::from(&teller.filter.account_data);
+        let wants = |kind: &str| select.kind(kind);
+        response.account_data.events =
+            notices::account_data(app, user, None, None, wants).await?;
+        if wants("m.push_rules") {
+            response.account_data.events.push(notices::push_rules(app, user).await?);
+        }
+        let position = Position { inbox: end, to_device: 0, typing };
+        Ok(Answer { response, position, more: false, anew: true })
+    }
+
+    async fn tell_whole(
+        &self,
+        teller: &Teller<'_>,
+        room: &OwnedRoomId,
+        membership: &Membership,
+        end: u64,
+        rooms: &mut Rooms,
+    ) -> Result<()> {
+        teller.tell(room, membership, Extent::Whole(end), rooms, &mut People::default()).await
+    }
+
+    /// Up to where a room is told to a client that begins; `None` if it is not told at all.
+    async fn end_of(
+        &self,
+        filter: &FilterDefinition,
+        room: &OwnedRoomId,
+        membership: &Membership,
+    ) -> Result<Option<u64>> {
+        Ok(match membership.state {
+            _ if membership.forgotten => None,
+            MembershipState::Join => Some(self.app.store.head(&TIMELINE, room).await?),
+            MembershipState::Invite | MembershipState::Knock => Some(membership.position),
+            _ => filter.room.include_leave.then_some(membership.position),
+        })
+    }
+
+    /// The inbox's end, and the last event in it of each room that had one after `begin`.
+    async fn changed_since(&self, begin: u64) -> Result<(u64, BTreeMap<OwnedRoomId, u64>)> {
+        let mut end = begin;
+        let mut changed = BTreeMap::new();
+        loop {
+            let entries = self.app.store.after(&INBOX, &self.me.user, end, self.page).await?;
+            let last = entries.len() < self.page;
+            let window = Window::of(end, entries);
+            end = window.end;
+            for (room, news) in window.rooms {
+                changed.extend(news.events.last().map(|position| (room, *position)));
+            }
+            if last {
+                return Ok((end, changed));
+            }
+        }
+    }
+
+    async fn memberships(
+        &self,
+        rooms: impl Iterator<Item = &OwnedRoomId>,
+    ) -> Result<Vec<Option<Membership>>> {
+        let keys = rooms.map(|room| (&*self.me.user, room));
+        let found = self.app.store.get_many(&MEMBERSHIPS, keys).await?;
+        Ok(found.into_iter().map(|row| row.map(Membership::from)).collect())
+    }
+
+    async fn add_to_device(&self, answer: &mut Answer) -> Result<()> {
+        let after = answer.position.to_device;
+        let list = (&*self.me.user, &*self.me.device);
+        let found = self.app.store.after(&TO_DEVICE, list, after, MAX_TO_DEVICE).await?;
+        answer.more |= found.len() == MAX_TO_DEVICE;
+        for (number, message) in found {
+            answer.position.to_device = number;
+            answer.response.to_device.events.push(notices::to_device(&message)?);
+        }
+        Ok(())
+    }
+}
+
+impl Answer {
+    /// Whether there is anything in it that a client waits for.
+    pub fn says_something(&self) -> bool {
+        let response = &self.response;
+        let rooms = &response.rooms;
+        !(rooms.join.is_empty()
+            && rooms.invite.is_empty()
+            && rooms.knock.is_empty()
+            && rooms.leave.is_empty()
+            && response.to_device.is_empty()
+            && response.account_data.is_empty()
+            && response.device_lists.is_empty())
+    }
+}
+
+/// Whose messages a user does not want to see.
+async fn ignored(store: &Store, me: &Device) -> Result<BTreeSet<OwnedUserId>> {
+    #[derive(Deserialize)]
+    struct Content {
+        ignored_users: BTreeMap<OwnedUserId, serde::de::IgnoredAny>,
+    }
+    let json = account_data::get(store, &me.user, None, "m.ignored_user_list").await?;
+    let content = json.and_then(|json| serde_json::from_str::<Content>(&json).ok());
+    Ok(content.map(|content| content.ignored_users.into_keys().collect()).unwrap_or_default())
+}

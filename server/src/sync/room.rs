@@ -1,0 +1,214 @@
+//! What a client is told of one room.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ruma::{
+    OwnedRoomId, OwnedUserId, RoomId, UInt,
+    api::client::{
+        filter::FilterDefinition,
+        sync::sync_events::{
+            UnreadNotificationsCount,
+            v3::{InviteState, InvitedRoom, JoinedRoom, KnockState, KnockedRoom, LeftRoom, Rooms},
+        },
+    },
+    events::{AnyStrippedStateEvent, room::member::MembershipState},
+    serde::Raw,
+};
+
+use super::{
+    devices::People,
+    notices,
+    select::{Select, has_room},
+    story::{Story, Told},
+    window::News,
+};
+use crate::{
+    auth::Device,
+    error::Result,
+    push,
+    rooms::{
+        event::TIMELINE,
+        membership::Membership,
+        state::{self, StateEntry},
+    },
+    state::App,
+};
+
+/// What is shown of a room to somebody who is not in it.
+const STRIPPED: [&str; 8] = [
+    "m.room.create",
+    "m.room.join_rules",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+    "m.room.guest_access",
+];
+
+/// Tells one device of rooms.
+pub struct Teller<'a> {
+    /// The server.
+    pub app: &'a App,
+    /// The device.
+    pub me: &'a Device,
+    /// What it wants to hear.
+    pub filter: &'a FilterDefinition,
+    /// Whether the state is told as it is after the timeline instead of before it.
+    pub state_after: bool,
+    /// Whether all of the state is told, and not only what has changed.
+    pub full_state: bool,
+    /// Whose messages the user does not want.
+    pub ignored: BTreeSet<OwnedUserId>,
+}
+
+/// What of a room is told.
+pub enum Extent<'a> {
+    /// Everything that matters of it, up to a position.
+    Whole(u64),
+    /// What is new.
+    New(&'a News),
+}
+
+impl Teller<'_> {
+    /// Adds a room to an answer, where the user's membership wants it to be. `people` learns who comes into view there
+    /// and who goes out of it.
+    pub async fn tell(
+        &self,
+        room: &RoomId,
+        membership: &Membership,
+        extent: Extent<'_>,
+        rooms: &mut Rooms,
+        people: &mut People,
+    ) -> Result<()> {
+        let filter = &self.filter.room;
+        if !has_room(filter.rooms.as_deref(), &filter.not_rooms, room) {
+            return Ok(());
+        }
+        let end = match &extent {
+            Extent::Whole(end) => Some(*end),
+            Extent::New(news) => match news.events.last() {
+                None if self.full_state => Some(self.app.store.head(&TIMELINE, room).await?),
+                last => last.copied(),
+            },
+        };
+        let Some(end) = end else {
+            if membership.state == MembershipState::Join {
+                let joined = self.joined(room, Told::nothing(self.state_after), &extent).await?;
+                insert(&mut rooms.join, room, joined);
+            }
+            return Ok(());
+        };
+        match self.membership_at(room, membership, end).await? {
+            MembershipState::Join => {
+                let story = Story::read(self, room, membership, &extent, end, true).await?;
+                let story = story.tell(people).await?;
+                let joined = self.joined(room, story, &extent).await?;
+                insert(&mut rooms.join, room, joined);
+            }
+            MembershipState::Invite => {
+                if let Some(events) = self.stripped(room, end).await? {
+                    let mut invited = InvitedRoom::new();
+                    invited.invite_state = InviteState::new();
+                    invited.invite_state.events = events;
+                    insert(&mut rooms.invite, room, invited);
+                }
+            }
+            MembershipState::Knock => {
+                if let Some(events) = self.stripped(room, end).await? {
+                    let mut state = KnockState::new();
+                    state.events = events;
+                    insert(&mut rooms.knock, room, KnockedRoom::from(state));
+                }
+            }
+            _ => {
+                let story = Story::read(self, room, membership, &extent, end, false).await?;
+                let story = story.tell(people).await?;
+                let mut left = LeftRoom::new();
+                (left.timeline, left.state) = (story.timeline, story.state);
+                insert(&mut rooms.leave, room, left);
+            }
+        }
+        Ok(())
+    }
+
+    /// The membership right after a position; costs nothing where it has not changed since.
+    async fn membership_at(
+        &self,
+        room: &RoomId,
+        now: &Membership,
+        position: u64,
+    ) -> Result<MembershipState> {
+        if now.position <= position {
+            return Ok(now.state.clone());
+        }
+        Ok(state::at(self.app, room, position).await?.membership(&self.me.user))
+    }
+
+    async fn joined(&self, room: &RoomId, story: Told, extent: &Extent<'_>) -> Result<JoinedRoom> {
+        let mut joined = JoinedRoom::new();
+        (joined.timeline, joined.state, joined.summary) =
+            (story.timeline, story.state, story.summary);
+        joined.unread_notifications = self.unread(room).await?;
+        let (app, user) = (self.app, &*self.me.user);
+        let select = Select::from(&self.filter.room.account_data);
+        let types = match extent {
+            Extent::Whole(_) => None,
+            Extent::New(news) => Some(&news.account_data),
+        };
+        let wants = |kind: &str| select.kind(kind) && select.room(room);
+        joined.account_data.events =
+            notices::account_data(app, user, Some(room), types, wants).await?;
+        let select = Select::from(&self.filter.room.ephemeral);
+        let wants = |kind: &str| select.kind(kind) && select.room(room);
+        if wants("m.receipt") {
+            joined.ephemeral.events = match extent {
+                Extent::Whole(_) => notices::all_receipts(app, user, room).await?,
+                Extent::New(news) => notices::some_receipts(app, user, room, &news.receipts).await?,
+            };
+        }
+        let typing = match extent {
+            Extent::Whole(_) => !app.ephemeral.typing(room).is_empty(),
+            Extent::New(news) => news.typing,
+        };
+        if typing && wants("m.typing") {
+            joined.ephemeral.events.push(notices::typing(app, room)?);
+        }
+        Ok(joined)
+    }
+
+    async fn unread(&self, room: &RoomId) -> Result<UnreadNotificationsCount> {
+        let (notify, highlight) = push::unread(&self.app.store, &self.me.user, room).await?;
+        let mut unread = UnreadNotificationsCount::new();
+        unread.notification_count = Some(UInt::new_saturating(notify));
+        unread.highlight_count = Some(UInt::new_saturating(highlight));
+        Ok(unread)
+    }
+
+    async fn stripped(
+        &self,
+        room: &RoomId,
+        position: u64,
+    ) -> Result<Option<Vec<Raw<AnyStrippedStateEvent>>>> {
+        let state = state::at(self.app, room, position).await?;
+        let Some(own) = state.get("m.room.member", self.me.user.as_str()) else { return Ok(None) };
+        let sender = &own.event().sender;
+        if self.ignored.contains(sender) {
+            return Ok(None);
+        }
+        let mut entries: Vec<&Arc<StateEntry>> =
+            STRIPPED.iter().filter_map(|kind| state.get(kind, "")).collect();
+        if *sender != self.me.user {
+            entries.extend(state.get("m.room.member", sender.as_str()));
+        }
+        entries.push(own);
+        entries.into_iter().map(|entry| entry.event().to_stripped()).collect::<Result<_>>().map(Some)
+    }
+}
+
+fn insert<T>(rooms: &mut BTreeMap<OwnedRoomId, T>, room: &RoomId, value: T) {
+    rooms.insert(room.to_owned(), value);
+}

@@ -1,0 +1,154 @@
+//! Sync tokens: where a device is in its lists, sealed for this user and device.
+//!
+//! `s<inbox>_<to-device>_<typing>_<check>`. The check is keyed with the server's secret, so that a token cannot be made up, and
+//! one that somebody else was given is not taken.
+
+use ruma::signatures::KeyPair;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{
+    auth::Device,
+    error::{Error, Result},
+    state::App,
+};
+
+/// Bytes of the check.
+const CHECK_BYTES: usize = 8;
+
+/// How far a device has been told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// In the user's inbox.
+    pub inbox: u64,
+    /// In the device's to-device list.
+    pub to_device: u64,
+    /// Among the changes of who is typing.
+    pub typing: u64,
+}
+
+/// Writes and reads the tokens of one device.
+pub struct Tokens {
+    key: Sha256,
+}
+
+impl Tokens {
+    /// The tokens of this device.
+    pub fn of(app: &App, me: &Device) -> Self {
+        // Such a signature is always the same, never leaves the server, and nobody else can make it.
+        Self::new(app.signing_key.sign(b"respite sync token").as_bytes(), me)
+    }
+
+    fn new(secret: &[u8], me: &Device) -> Self {
+        let mut key = Sha256::new_with_prefix(secret);
+        for id in [me.user.as_str(), me.device.as_str()] {
+            key.update((id.len() as u64).to_be_bytes());
+            key.update(id);
+        }
+        Self { key }
+    }
+
+    /// The token for a position.
+    pub fn write(&self, position: Position) -> String {
+        let Position { inbox, to_device, typing } = position;
+        let place = format!("s{inbox}_{to_device}_{typing}");
+        let check = self.key.clone().chain_update(&place).finalize();
+        let check: String = check.iter().take(CHECK_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        format!("{place}_{check}")
+    }
+
+    /// The position of a token that [`Tokens::write`] has made for the same device on the same server.
+    ///
+    /// # Errors
+    /// 400 `M_INVALID_PARAM` for everything else.
+    pub fn read(&self, token: &str) -> Result<Position> {
+        parse(token)
+            .filter(|position| self.write(*position).as_bytes().ct_eq(token.as_bytes()).into())
+            .ok_or_else(|| {
+                Error::invalid_param("This sync token is not one of this device. Sync again without it.")
+            })
+    }
+}
+
+fn parse(token: &str) -> Option<Position> {
+    let mut numbers = token.strip_prefix('s')?.split('_').take(3).map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    Some(Position { inbox: next()?, to_device: next()?, typing: next()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use respite_protocol::Role;
+    use ruma::{owned_device_id, owned_user_id};
+
+    use super::*;
+
+    fn tokens(user: &str, device: &str) -> Tokens {
+        let me = Device {
+            user: user.try_into().unwrap(),
+            device: device.into(),
+            role: Role::Client,
+            token: [0; 32],
+        };
+        Tokens::new(b"secret", &me)
+    }
+
+    fn nurse() -> Tokens {
+        tokens("@nurse:x", "PHONE")
+    }
+
+    fn positions() -> impl Strategy<Value = Position> {
+        (any::<u64>(), any::<u64>(), any::<u64>())
+            .prop_map(|(inbox, to_device, typing)| Position { inbox, to_device, typing })
+    }
+
+    proptest! {
+        #[test]
+        fn a_device_goes_on_where_it_was(position in positions()) {
+            prop_assert_eq!(nurse().read(&nurse().write(position)).unwrap(), position);
+        }
+
+        #[test]
+        fn a_token_with_a_change_is_refused(
+            position in positions(), at in any::<prop::sample::Index>(), char in any::<char>(),
+        ) {
+            let token = nurse().write(position);
+            let mut chars: Vec<char> = token.chars().collect();
+            let at = at.index(chars.len());
+            prop_assume!(chars[at] != char);
+            chars[at] = char;
+            prop_assert!(nurse().read(&String::from_iter(chars)).is_err());
+        }
+
+        #[test]
+        fn anything_else_is_refused(text in ".*") {
+            prop_assert!(nurse().read(&text).is_err());
+        }
+
+        #[test]
+        fn what_only_looks_like_a_token_is_refused(text in "s[0-9+]{0,22}_[0-9]{0,22}_[0-9]{0,3}(_[0-9a-f]{0,17})?") {
+            prop_assert!(nurse().read(&text).is_err());
+        }
+    }
+
+    #[test]
+    fn nobody_can_go_on_with_somebody_elses_token() {
+        let token = nurse().write(Position { inbox: 7, to_device: 2, typing: 0 });
+        for other in [tokens("@nurse:x", "TABLET"), tokens("@nurs:x", "ePHONE"), tokens("@doctor:x", "PHONE")] {
+            assert!(other.read(&token).is_err());
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_server_is_refused() {
+        let me = Device {
+            user: owned_user_id!("@nurse:x"),
+            device: owned_device_id!("PHONE"),
+            role: Role::Client,
+            token: [0; 32],
+        };
+        let token = Tokens::new(b"another", &me).write(Position::default());
+        assert!(nurse().read(&token).is_err());
+    }
+}
