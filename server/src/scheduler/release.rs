@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How often it is looked whether something is due.
-pub const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(250);
 /// How many are released before it is looked again what is due first.
 const BATCH: usize = 64;
 /// How far back it is looked whether the addressee has written.
