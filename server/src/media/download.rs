@@ -229,7 +229,53 @@ fn unreadable(error: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Wanted, parse_range};
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use ruma::room_id;
+
+    use super::{Wanted, parse_range, serve};
+    use crate::{
+        error::Error,
+        fixture::{Server, device, user},
+        media::store_upload,
+    };
+
+    #[tokio::test]
+    async fn a_document_is_not_even_there_for_who_is_not_in_its_room() {
+        let server = Server::new().await;
+        let body = stream::iter([Ok::<_, Infallible>(Bytes::from_static(&[
+            0xa7, 0x1c, 0x93, 0x5e,
+        ]))]);
+        let room = room_id!("!therapy:localhost");
+        let address = store_upload(&server.app, &user("therapist"), Some(room), body)
+            .await
+            .unwrap();
+        let nurse = device("nurse", "PHONE");
+        let fetch = async |id: &str| {
+            let answer = serve(
+                &server.app,
+                &nurse,
+                "localhost",
+                id,
+                &http::HeaderMap::new(),
+            )
+            .await;
+            let Err(Error::Matrix {
+                status,
+                kind,
+                message,
+            }) = answer
+            else {
+                panic!("no answer but an error")
+            };
+            (status, kind, message)
+        };
+        let refused = fetch(address.media_id().unwrap()).await;
+        assert_eq!(refused, fetch("abcdefghijkmnopqrstuvwxyz2345678").await);
+        assert_eq!(refused.0, http::StatusCode::NOT_FOUND);
+    }
 
     #[test]
     fn a_download_can_go_on_where_it_broke_off() {
