@@ -7,7 +7,9 @@
 
 mod answer;
 mod devices;
+mod key_changes;
 mod notices;
+mod notifications;
 mod room;
 mod select;
 mod story;
@@ -45,6 +47,8 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 /// The endpoints.
 pub fn router() -> Router<App> {
     endpoint::<_, _, _, _>(sync)
+        .merge(key_changes::router())
+        .merge(notifications::router())
 }
 
 async fn sync(app: App, me: Device, request: Request) -> Result<Response> {
