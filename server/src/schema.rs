@@ -1,7 +1,8 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
 use crate::{
-    accounts, auth, backup, inbox, invites, keys, media, profiles, push, start, to_device,
+    account_data, accounts, auth, backup, ephemeral, filters, inbox, invites, keys, media,
+    profiles, push, rooms, start, to_device,
 };
 
 /// Number and name of each table and list, a line for each noun.
@@ -18,6 +19,18 @@ pub fn tables() -> Vec<(u16, &'static str)> {
         &[inbox::INBOX.describe()],
         &[invites::INVITES.describe(), invites::MADE.describe()],
         &[profiles::PROFILES.describe()],
+        &[account_data::ACCOUNT_DATA.describe()],
+        &[filters::FILTERS.describe()],
+        &[ephemeral::receipts::RECEIPTS.describe()],
+        &[
+            rooms::event::TIMELINE.describe(),
+            rooms::event::EVENT_POSITIONS.describe(),
+            rooms::state::ROOMS.describe(),
+            rooms::state::STATE.describe(),
+            rooms::append::TRANSACTIONS.describe(),
+            rooms::relations::RELATIONS.describe(),
+            rooms::membership::MEMBERSHIPS.describe(),
+        ],
         &[
             keys::DEVICE_KEYS.describe(),
             keys::ONE_TIME_KEYS.describe(),
