@@ -37,6 +37,18 @@ where
     H: Fn(App, C, R) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<R::OutgoingResponse>> + Send + 'static,
 {
+    endpoint_at(handler, &[])
+}
+
+/// The same, at further paths that the metadata does not name.
+pub fn endpoint_at<R, C, H, F>(handler: H, further: &[&'static str]) -> Router<App>
+where
+    R: IncomingRequest + Send + 'static,
+    R::OutgoingResponse: Send,
+    C: Caller + 'static,
+    H: Fn(App, C, R) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<R::OutgoingResponse>> + Send + 'static,
+{
     let serve = move |State(app): State<App>, params: RawPathParams, request: Request| {
         let handler = handler.clone();
         async move {
@@ -49,7 +61,7 @@ where
         return Router::new();
     };
     let mut router = Router::new();
-    for path in R::PATH_BUILDER.all_paths() {
+    for path in R::PATH_BUILDER.all_paths().chain(further.iter().copied()) {
         router = router.route(&axum_path(path), on(method, serve.clone()));
     }
     router.layer(DefaultBodyLimit::max(MAX_JSON_BODY))

@@ -15,6 +15,8 @@ pub mod endpoint;
 pub mod ephemeral;
 pub mod error;
 pub mod filters;
+#[cfg(test)]
+mod fixture;
 pub mod gate;
 pub mod inbox;
 pub mod invites;

@@ -7,12 +7,16 @@ pub mod cache;
 pub mod create;
 pub mod draft;
 pub mod event;
+pub mod filter;
 pub mod membership;
 pub mod pdu;
 pub mod position;
+mod reading;
 mod redaction;
 pub mod relations;
+mod send;
 pub mod state;
+pub mod timeline;
 pub mod version;
 
 use axum::Router;
@@ -24,7 +28,19 @@ pub fn router() -> Router<App> {
     Router::new()
         .merge(create::router())
         .merge(membership::router())
+        .merge(send::router())
+        .merge(reading::router())
+        .merge(timeline::router())
+        .merge(relations::router())
 }
+
+/// Where a state event with an empty key is found too.
+const WITHOUT_STATE_KEY: [&str; 4] = [
+    "/_matrix/client/v3/rooms/{room_id}/state/{event_type}",
+    "/_matrix/client/v3/rooms/{room_id}/state/{event_type}/",
+    "/_matrix/client/r0/rooms/{room_id}/state/{event_type}",
+    "/_matrix/client/r0/rooms/{room_id}/state/{event_type}/",
+];
 
 /// The answer to whoever asks for a room that they are not in: the same whether it exists or not.
 pub fn not_in_room() -> Error {

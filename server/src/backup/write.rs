@@ -144,3 +144,6 @@ async fn merge_in(tx: &mut Tx, user: &UserId, version: u64, sessions: &Sessions)
     }
     Ok(backup)
 }
+
+#[cfg(test)]
+mod tests;

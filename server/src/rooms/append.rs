@@ -86,7 +86,7 @@ pub async fn send(
             }
             let mut draft = Draft::open(&mut tx, app, room_id).await?;
             let event_id = draft.push(&mut tx, sender, event.clone()).await?.event_id;
-            let changed = draft.close(&mut tx)?;
+            let written = draft.close(&mut tx)?;
             if let Some(record) = record {
                 tx.put(&TRANSACTIONS, record, &event_id)?;
             }
@@ -94,11 +94,11 @@ pub async fn send(
                 // Before the commit, since whoever waits for the event is woken by it.
                 app.rooms.remember(&event_id, device, id);
             }
-            Ok((tx, (event_id, changed)))
+            Ok((tx, (event_id, Some(written))))
         })
         .await?;
-    if let Some(changed) = committed.value.1.take() {
-        changed.settle(app, &committed);
+    if let Some(written) = committed.value.1.take() {
+        written.settle(app, &committed);
     }
     Ok(committed.value.0)
 }
@@ -116,7 +116,7 @@ pub async fn append_in(
 ) -> Result<OwnedEventId> {
     let mut draft = Draft::open(tx, app, room_id).await?;
     let appended = draft.push(tx, sender, event).await?;
-    draft.close(tx)?;
+    let _ = draft.close(tx)?;
     Ok(appended.event_id)
 }
 

@@ -13,7 +13,7 @@ use ruma::{
     TransactionId, UserId,
 };
 
-use super::{event::StoredEvent, state::RoomState};
+use super::{draft::Latest, event::StoredEvent, state::RoomState};
 
 /// How many room states each of the two generations keeps.
 const STATES: usize = 1_024;
@@ -24,6 +24,7 @@ const ECHOES: usize = 8_192;
 #[derive(Default)]
 pub struct RoomCache {
     states: Mutex<Generations<OwnedRoomId, Arc<RoomState>, STATES>>,
+    latest: Mutex<Generations<OwnedRoomId, Latest, STATES>>,
     echoes: Mutex<Generations<OwnedEventId, (OwnedDeviceId, OwnedTransactionId), ECHOES>>,
 }
 
@@ -44,6 +45,23 @@ impl RoomCache {
             .map_or(0, |known| known.revision());
         if known <= state.revision() {
             states.insert(state.room_id().to_owned(), state);
+        }
+    }
+
+    /// The newest event of the room that this process knows.
+    pub(super) fn latest(&self, room: &RoomId) -> Option<Latest> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.get(room)
+    }
+
+    /// An event has come.
+    pub(super) fn came(&self, room: &RoomId, event: Latest) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest
+            .get(room)
+            .is_none_or(|known| known.position < event.position)
+        {
+            latest.insert(room.to_owned(), event);
         }
     }
 

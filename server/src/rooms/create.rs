@@ -170,7 +170,7 @@ pub async fn create_in(
         }
     }
     let room_id = draft.room_id().to_owned();
-    draft.close(tx)?;
+    let _ = draft.close(tx)?;
     Ok(room_id)
 }
 

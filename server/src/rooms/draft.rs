@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use respite_protocol::ciphertext;
 use ruma::{
-    OwnedEventId, OwnedUserId, RoomId, RoomVersionId, UserId,
+    OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId,
     events::{StateEventType, TimelineEventType, room::member::MembershipState},
+    push::PushConditionPowerLevelsCtx,
     state_res::{
         auth_types_for_event, check_state_dependent_auth_rules, check_state_independent_auth_rules,
     },
@@ -23,10 +24,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    gate, inbox,
-    push::{NOTIFICATIONS, Notification},
+    gate, inbox, push,
     state::App,
-    store::{Committed, Numbered, Slot, Tx},
+    store::{Committed, Numbered, Slot, Store, Tx},
 };
 
 /// The most people that may be in a room: every event is told to each of them.
@@ -42,24 +42,31 @@ pub struct Draft<'a> {
     state: Arc<RoomState>,
     /// The row as it was; `None` for a new room.
     row: Option<Numbered<Room>>,
-    /// The event that the next one follows, and its depth.
-    latest: Option<(OwnedEventId, u64)>,
+    /// The event that the next one follows.
+    latest: Option<Latest>,
+    /// Where the last event will be.
+    written: Option<Slot>,
+    /// The position that whoever sends a message has seen.
+    read_up_to: Option<u64>,
     /// The state events so far.
     changes: Vec<Change>,
     /// Whether a state event of the past was emptied.
     rewritten: bool,
 }
 
+/// The newest event of a room that this process knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Latest {
+    /// Its position; 0 while its transaction is not committed.
+    pub(super) position: u64,
+    pub(super) event_id: OwnedEventId,
+    pub(super) depth: u64,
+}
+
 struct Change {
     kind: String,
     key: String,
     position: Slot,
-}
-
-/// What a draft changed in the room's state.
-pub struct Changed {
-    state: Arc<RoomState>,
-    changes: Vec<Change>,
 }
 
 impl<'a> Draft<'a> {
@@ -70,17 +77,18 @@ impl<'a> Draft<'a> {
     pub async fn open(tx: &mut Tx, app: &'a App, room_id: &RoomId) -> Result<Self> {
         let row = tx.get(&ROOMS, room_id).await?.ok_or_else(not_in_room)?;
         let state = state::of_row(app, room_id, &row).await?;
-        let latest = tx
-            .store()
-            .before(&TIMELINE, room_id, u64::MAX, 1)
-            .await?
-            .pop();
-        let latest = latest.map(|(_, event)| (event.event_id, event.seal.depth));
+        let latest = match app.rooms.latest(room_id) {
+            Some(latest) => Some(latest),
+            None => Latest::read(tx.store(), room_id).await?,
+        };
+        let read_up_to = latest.as_ref().map(|latest| latest.position);
         Ok(Self {
             app,
             state,
             row: Some(row),
             latest,
+            written: None,
+            read_up_to,
             changes: Vec::new(),
             rewritten: false,
         })
@@ -126,12 +134,14 @@ impl<'a> Draft<'a> {
             state,
             row: None,
             latest: None,
+            written: None,
+            read_up_to: None,
             changes: Vec::new(),
             rewritten: false,
         };
         let pdu = Pdu::new(event)?;
         draft.authorise(&pdu)?;
-        draft.write(tx, pdu)?;
+        draft.write(tx, pdu).await?;
         Ok(draft)
     }
 
@@ -156,6 +166,10 @@ impl<'a> Draft<'a> {
         sender: &UserId,
         event: NewEvent,
     ) -> Result<Appended> {
+        if event.kind == "m.room.create" {
+            // The authorisation rules of state would let it pass.
+            return Err(not_allowed());
+        }
         let redaction = match &event.redacts {
             Some(target) => Some(Redaction::of(tx.store(), &self.state, sender, target).await?),
             None => None,
@@ -165,39 +179,41 @@ impl<'a> Draft<'a> {
         if let Some(redaction) = redaction {
             self.rewritten |= redaction.write(tx, &self.state, &pdu.event)?;
         }
-        self.write(tx, pdu)
+        self.write(tx, pdu).await
     }
 
     /// Writes the room's row, if its state has changed.
     ///
     /// # Errors
     /// The row cannot be encoded.
-    pub fn close(self, tx: &mut Tx) -> Result<Option<Changed>> {
+    pub fn close(self, tx: &mut Tx) -> Result<Written> {
+        let mut written = Written {
+            room_id: self.room_id().to_owned(),
+            latest: self.latest.zip(self.written),
+            state: None,
+        };
         let last = self.changes.last().map(|change| change.position);
         if last.is_none() && !self.rewritten {
-            return Ok(None);
+            return Ok(written);
         }
         let revision = self.row.as_ref().map_or(0, |row| row.value.revision) + 1;
         let room = Room {
             version: self.state.version().clone(),
             revision,
         };
-        match (last, &self.row) {
-            (Some(position), _) => tx.put_numbered(&ROOMS, self.room_id(), room, position)?,
+        match (last, self.row) {
+            (Some(position), _) => tx.put_numbered(&ROOMS, &written.room_id, room, position)?,
             (None, Some(row)) => {
-                tx.put(&ROOMS, self.room_id(), &Numbered::new(room, row.number()))?;
+                tx.put(&ROOMS, &written.room_id, &Numbered::new(room, row.number()))?;
             }
             (None, None) => return Err(Error::internal("a room without a beginning")),
         }
-        if self.rewritten {
-            return Ok(None);
+        if !self.rewritten {
+            let mut state = self.state;
+            Arc::make_mut(&mut state).set_revision(revision);
+            written.state = Some((state, self.changes));
         }
-        let mut state = self.state;
-        Arc::make_mut(&mut state).set_revision(revision);
-        Ok(Some(Changed {
-            state,
-            changes: self.changes,
-        }))
+        Ok(written)
     }
 
     fn seal(&self, sender: &UserId, event: NewEvent) -> Result<StoredEvent> {
@@ -226,10 +242,8 @@ impl<'a> Draft<'a> {
             .filter_map(|(kind, key)| self.state.fetch(kind, key))
             .map(|pdu| pdu.event.event_id.clone())
             .collect();
-        let (latest, depth) = self
-            .latest
-            .as_ref()
-            .map_or((None, 0), |(id, depth)| (Some(id), *depth));
+        let latest = self.latest.as_ref();
+        let depth = latest.map_or(0, |latest| latest.depth);
         let mut sealed = Unsealed {
             room_id: Some(self.room_id()),
             sender,
@@ -239,7 +253,10 @@ impl<'a> Draft<'a> {
             redacts: event.redacts.as_deref(),
             origin_server_ts: event.timestamp.unwrap_or_else(|| self.app.clock.millis()),
             auth_events,
-            prev_events: latest.into_iter().cloned().collect(),
+            prev_events: latest
+                .map(|latest| latest.event_id.clone())
+                .into_iter()
+                .collect(),
             depth: depth.saturating_add(1),
         }
         .seal(self.app, rules)?;
@@ -286,36 +303,65 @@ impl<'a> Draft<'a> {
     fn keeps_its_promises(&self, event: &StoredEvent) -> Result<()> {
         if event.membership() == Some(MembershipState::Join)
             && self.state.joined().len() >= MAX_MEMBERS
+            && !self.state.is_joined(&event.sender)
         {
             return Err(Error::forbidden("This room is full."));
         }
-        if let Some(old) = self.state.get("m.room.encryption", "")
-            && event.is_state("m.room.encryption")
-            && event.state_key.as_deref() == Some("")
-            && gate::guards(&self.app.config, self.state.is_therapy())
+        let therapy = self.state.is_therapy();
+        if event.state_key.as_deref() != Some("") || !gate::guards(&self.app.config, therapy) {
+            return Ok(());
+        }
+        if event.kind == "m.room.encryption"
+            && let Some(old) = self.state.get("m.room.encryption", "")
         {
             let old = old.event().parsed_content()?;
             ciphertext::encryption_change(&old, &event.parsed_content()?)?;
         }
+        // A therapy room is made with these; they can only be said again.
+        let fixed = [
+            ("m.room.join_rules", r#""join_rule":"invite""#),
+            (
+                "m.room.history_visibility",
+                r#""history_visibility":"invited""#,
+            ),
+            ("m.room.guest_access", r#""guest_access":"forbidden""#),
+        ];
+        let changed =
+            |(kind, says): &(&str, &str)| event.kind == *kind && !event.content.contains(says);
+        if therapy && fixed.iter().any(changed) {
+            return Err(Error::forbidden(
+                "Who may enter and read a therapy room cannot be changed.",
+            ));
+        }
         Ok(())
     }
 
-    fn write(&mut self, tx: &mut Tx, pdu: Pdu) -> Result<Appended> {
+    async fn write(&mut self, tx: &mut Tx, pdu: Pdu) -> Result<Appended> {
         let event = &pdu.event;
         let event_id = event.event_id.clone();
         let room_id = event.room_id.clone();
         let position = tx.append(&TIMELINE, &room_id, event)?;
         tx.put_numbered(&EVENT_POSITIONS, &event_id, room_id.clone(), position)?;
         relations::write(tx, event, position)?;
-        self.latest = Some((event_id.clone(), event.seal.depth));
-        let mut concerned = BTreeSet::new();
+        let depth = event.seal.depth;
+        self.latest = Some(Latest {
+            position: 0,
+            event_id: event_id.clone(),
+            depth,
+        });
+        self.written = Some(position);
+        let mut concerned = self.state.joined().clone();
+        if let (Some(target), Some(membership)) = (event.target(), event.membership()) {
+            concerned.insert(target.clone());
+            membership::write(tx, &target, &room_id, membership, position)?;
+        }
+        for user in &concerned {
+            inbox::deliver_event(tx, user, &room_id, position)?;
+        }
+        self.notify(tx, event, &concerned, position).await?;
         if let Some(key) = event.state_key.clone() {
             let kind = event.kind.clone();
             tx.put_at(&STATE, (&room_id, &kind, &key), position, &())?;
-            if let (Some(target), Some(state)) = (event.target(), event.membership()) {
-                membership::write(tx, &target, &room_id, state, position)?;
-                concerned.insert(target);
-            }
             self.changes.push(Change {
                 kind,
                 key,
@@ -326,53 +372,81 @@ impl<'a> Draft<'a> {
                 position: u64::MAX,
                 pdu,
             });
-        } else {
-            self.notify(tx, event, position)?;
         }
-        self.deliver(tx, concerned, position)?;
         Ok(Appended { event_id, position })
     }
 
-    /// One entry for everybody in the room, and for whom the event is about.
-    fn deliver(&self, tx: &mut Tx, mut to: BTreeSet<OwnedUserId>, position: Slot) -> Result<()> {
-        to.extend(self.state.joined().iter().cloned());
-        for user in &to {
-            inbox::deliver_event(tx, user, self.room_id(), position)?;
-        }
-        Ok(())
-    }
-
-    fn notify(&self, tx: &mut Tx, event: &StoredEvent, position: Slot) -> Result<()> {
-        if !relations::notifies(event) {
+    /// Tells the others that there is something to read, as their push rules say.
+    async fn notify(
+        &self,
+        tx: &mut Tx,
+        event: &StoredEvent,
+        concerned: &BTreeSet<OwnedUserId>,
+        position: Slot,
+    ) -> Result<()> {
+        if relations::is_edit(event) {
             return Ok(());
         }
-        for user in self
-            .state
-            .joined()
+        let power_levels = (event.kind != "m.room.encrypted")
+            .then(|| PushConditionPowerLevelsCtx::from(self.state.power_levels()));
+        let incoming = push::Incoming {
+            room: self.room_id(),
+            sender: &event.sender,
+            kind: &event.kind,
+            position,
+            json: &event.as_json()?,
+            joined: u64::try_from(self.state.joined().len()).unwrap_or(u64::MAX),
+            power_levels: power_levels.as_ref(),
+        };
+        let told: Vec<&UserId> = concerned
             .iter()
-            .filter(|user| **user != event.sender)
+            .map(|user| &**user)
+            .filter(|user| *user != event.sender)
+            .collect();
+        push::notify_in(tx, &incoming, told.into_iter()).await?;
+        if event.state_key.is_none()
+            && let Some(read) = self.read_up_to
         {
-            let notification = Notification { highlight: false };
-            tx.append_numbered(
-                &NOTIFICATIONS,
-                (user, self.room_id()),
-                notification,
-                position,
-            )?;
+            push::read_up_to_in(tx, &event.sender, self.room_id(), read).await?;
         }
         Ok(())
     }
 }
 
-impl Changed {
-    /// Keeps the new state in memory, now that the transaction is committed and the positions are known.
+/// What a draft wrote.
+#[must_use = "settle it once the transaction is committed"]
+pub struct Written {
+    room_id: OwnedRoomId,
+    latest: Option<(Latest, Slot)>,
+    state: Option<(Arc<RoomState>, Vec<Change>)>,
+}
+
+impl Written {
+    /// Keeps what is new in memory, now that the transaction is committed and the positions are known. Who leaves this
+    /// out makes the next reader read it from the store.
     pub fn settle<T>(self, app: &App, committed: &Committed<T>) {
-        let mut state = self.state;
-        for change in &self.changes {
-            let position = committed.number(change.position);
-            Arc::make_mut(&mut state).place(&change.kind, &change.key, position);
+        if let Some((latest, slot)) = self.latest {
+            let position = committed.number(slot);
+            app.rooms.came(&self.room_id, Latest { position, ..latest });
         }
-        app.rooms.keep(state);
+        if let Some((mut state, changes)) = self.state {
+            for change in &changes {
+                let position = committed.number(change.position);
+                Arc::make_mut(&mut state).place(&change.kind, &change.key, position);
+            }
+            app.rooms.keep(state);
+        }
+    }
+}
+
+impl Latest {
+    async fn read(store: &Store, room_id: &RoomId) -> Result<Option<Self>> {
+        let newest = store.before(&TIMELINE, room_id, u64::MAX, 1).await?.pop();
+        Ok(newest.map(|(position, event)| Self {
+            position,
+            event_id: event.event_id,
+            depth: event.seal.depth,
+        }))
     }
 }
 

@@ -235,8 +235,8 @@ impl StoredEvent {
         self.shown(unsigned, form)
     }
 
-    /// The event as it is put into another one's `redacted_because`.
-    pub(super) fn as_reason(&self) -> Result<String> {
+    /// The event with its room, as nobody in particular sees it.
+    pub(super) fn as_json(&self) -> Result<String> {
         self.shown::<()>(Unsigned::default(), Form::Full)
             .map(|raw| raw.json().get().to_owned())
     }

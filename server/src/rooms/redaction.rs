@@ -69,7 +69,7 @@ impl Redaction {
             return Ok(false);
         }
         let rules = &state.rules().redaction;
-        self.target.redact(rules, because.as_reason()?)?;
+        self.target.redact(rules, because.as_json()?)?;
         tx.replace(&TIMELINE, state.room_id(), self.position, &self.target)?;
         if let Some((position, mut event)) = self.successor
             && let Some(replaced) = &mut event.replaced

@@ -1,8 +1,11 @@
 //! Which events refer to which, as far as they say so in the clear (`m.relates_to`).
 
+mod endpoints;
+
 use ruma::{EventId, OwnedEventId, OwnedRoomId};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::endpoints::router;
 use super::event::StoredEvent;
 use crate::{
     error::Result,
@@ -57,8 +60,7 @@ pub(super) fn write(tx: &mut Tx, event: &StoredEvent, position: Slot) -> Result<
     Ok(tx.put_at(&RELATIONS, (&event.room_id, target), position, &relation)?)
 }
 
-/// Whether an event is one that people are told about, as the default push rules say: messages, but not their edits.
-pub(super) fn notifies(event: &StoredEvent) -> bool {
-    matches!(event.kind.as_str(), "m.room.encrypted" | "m.room.message")
-        && relates_to(event).is_none_or(|(rel_type, _)| rel_type != "m.replace")
+/// Whether an event is an edit of another one: people have been told of that one.
+pub(super) fn is_edit(event: &StoredEvent) -> bool {
+    relates_to(event).is_some_and(|(rel_type, _)| rel_type == "m.replace")
 }

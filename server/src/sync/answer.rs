@@ -23,7 +23,7 @@ use super::{
 use crate::{
     account_data,
     auth::Device,
-    error::{Error, Result},
+    error::Result,
     inbox::INBOX,
     keys,
     rooms::{

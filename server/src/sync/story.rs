@@ -1,9 +1,6 @@
 //! A room's timeline and the state that belongs to it, so that a client that puts the two together knows the room.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::StatusCode;
 use ruma::{

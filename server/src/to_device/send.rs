@@ -194,3 +194,6 @@ pub(super) async fn forget_in(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,10 +200,10 @@ fn initial_state(request: &Request, guarded: bool) -> Result<Vec<NewEvent>> {
                 "A room's creation and its members are not initial state.",
             ));
         }
-        let said = gate::canonical(event.content.get())?;
-        let content = gated(guarded, &event.r#type, &event.state_key, said.clone())?;
+        let content = gate::canonical(event.content.get())?;
+        let content = gated(guarded, &event.r#type, &event.state_key, content)?;
         // What the gate blanks would be an empty name or topic: better none.
-        if content.is_empty() && !said.is_empty() {
+        if guarded && content.values().all(|value| value.as_str() == Some("")) {
             continue;
         }
         events.push(NewEvent::state(event.r#type, event.state_key, content));

@@ -8,8 +8,10 @@ use serde::Deserialize;
 
 use super::{MEMBERSHIPS, Row};
 use crate::{
+    auth::PASSWORDS,
     error::{Error, Result},
     inbox::{self, Entry},
+    profiles,
     rooms::{
         append::NewEvent,
         draft::Draft,
@@ -225,13 +227,13 @@ fn bare(state: &MembershipState) -> CanonicalJsonObject {
     [("membership".to_owned(), state.as_str().to_owned().into())].into()
 }
 
-async fn pseudonym(_app: &App, _user: &UserId) -> Result<Option<String>> {
-    Ok(None)
+async fn pseudonym(app: &App, user: &UserId) -> Result<Option<String>> {
+    Ok(profiles::get(&app.store, user).await?.displayname)
 }
 
-/// A user id is a place for words, so that only those of accounts come into rooms.
+/// A user id is a place for words, so that only those of accounts come into rooms. An account in use has a password.
 pub(in crate::rooms) async fn exists(app: &App, user: &UserId) -> Result<()> {
-    if user.server_name() != app.server_name() {
+    if app.store.get(&PASSWORDS, user).await?.is_none() {
         return Err(Error::not_found("There is no such user on this server."));
     }
     Ok(())
@@ -255,12 +257,12 @@ async fn change(
             };
             let event = NewEvent::state("m.room.member", target.as_str(), content);
             draft.push(&mut tx, sender, event).await?;
-            let changed = draft.close(&mut tx)?;
-            Ok((tx, changed))
+            let written = draft.close(&mut tx)?;
+            Ok((tx, Some(written)))
         })
         .await?;
-    if let Some(changed) = committed.value.take() {
-        changed.settle(app, &committed);
+    if let Some(written) = committed.value.take() {
+        written.settle(app, &committed);
     }
     Ok(())
 }

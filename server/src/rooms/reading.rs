@@ -1,0 +1,135 @@
+//! Reading a room's state and its members.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use ruma::{
+    api::client::{
+        membership::{get_member_events, joined_members},
+        state::{get_state_event_for_key, get_state_events},
+    },
+    events::AnyStateEvent,
+    serde::Raw,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    access::{joined, readable},
+    event::Viewer,
+    position,
+};
+use crate::{
+    auth::Device,
+    endpoint::{endpoint, endpoint_at},
+    error::{Error, Result},
+    state::App,
+};
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .merge(endpoint::<_, _, _, _>(state))
+        .merge(endpoint_at::<_, _, _, _>(
+            state_event,
+            &super::WITHOUT_STATE_KEY,
+        ))
+        .merge(endpoint::<_, _, _, _>(members))
+        .merge(endpoint::<_, _, _, _>(joined_members))
+}
+
+async fn state(
+    app: App,
+    me: Device,
+    request: get_state_events::v3::Request,
+) -> Result<get_state_events::v3::Response> {
+    let state = readable(&app, &me.user, &request.room_id)
+        .await?
+        .state(&app)
+        .await?;
+    let viewer = Viewer::new(&app, &me);
+    let events = state.entries().map(|entry| entry.event().to_client(viewer));
+    Ok(get_state_events::v3::Response::new(
+        events.collect::<Result<_>>()?,
+    ))
+}
+
+async fn state_event(
+    app: App,
+    me: Device,
+    request: get_state_event_for_key::v3::Request,
+) -> Result<get_state_event_for_key::v3::Response> {
+    use get_state_event_for_key::v3::{Response, StateEventFormat};
+    let state = readable(&app, &me.user, &request.room_id)
+        .await?
+        .state(&app)
+        .await?;
+    let entry = state
+        .get(&request.event_type.to_string(), &request.state_key)
+        .ok_or_else(|| Error::not_found("The room has no such state."))?;
+    if request.format == StateEventFormat::Event {
+        let event: Raw<AnyStateEvent> = entry.event().to_client(Viewer::new(&app, &me))?;
+        return Ok(Response::from(event));
+    }
+    let content = RawValue::from_string(entry.event().content.clone());
+    content
+        .map(Response::new)
+        .map_err(|_| Error::internal("a stored event's content is not JSON"))
+}
+
+async fn members(
+    app: App,
+    me: Device,
+    request: get_member_events::v3::Request,
+) -> Result<get_member_events::v3::Response> {
+    let readable = readable(&app, &me.user, &request.room_id).await?;
+    let state = match &request.at {
+        Some(token) => {
+            let at = position::parse(&app.store, &me.user, &request.room_id, token).await?;
+            readable.state_at(&app, at).await?
+        }
+        None => readable.state(&app).await?,
+    };
+    let viewer = Viewer::new(&app, &me);
+    let wanted = |event: &super::event::StoredEvent| {
+        event.membership().is_some_and(|membership| {
+            request
+                .membership
+                .as_ref()
+                .is_none_or(|only| *only == membership)
+                && request
+                    .not_membership
+                    .as_ref()
+                    .is_none_or(|not| *not != membership)
+        })
+    };
+    let members = state
+        .of_type("m.room.member")
+        .filter(|entry| wanted(entry.event()));
+    let chunk = members
+        .map(|entry| entry.event().to_client(viewer))
+        .collect::<Result<_>>()?;
+    Ok(get_member_events::v3::Response::new(chunk))
+}
+
+#[derive(Deserialize)]
+struct Named {
+    displayname: Option<String>,
+}
+
+async fn joined_members(
+    app: App,
+    me: Device,
+    request: joined_members::v3::Request,
+) -> Result<joined_members::v3::Response> {
+    let state = joined(&app, &me.user, &request.room_id).await?.state;
+    let mut members = BTreeMap::new();
+    for user in state.joined() {
+        let entry = state.get("m.room.member", user.as_str());
+        let mut member = joined_members::v3::RoomMember::new();
+        member.display_name = entry
+            .and_then(|entry| entry.content())
+            .and_then(|named: Named| named.displayname);
+        members.insert(user.clone(), member);
+    }
+    Ok(joined_members::v3::Response::new(members))
+}

@@ -1,0 +1,163 @@
+//! The endpoints with which clients put events into rooms.
+
+use axum::Router;
+use respite_protocol::ciphertext::{self, StateContext};
+use ruma::{
+    CanonicalJsonObject, OwnedEventId, RoomId, TransactionId, UserId,
+    api::client::{message::send_message_event, redact::redact_event, state::send_state_event},
+    events::room::member::MembershipState,
+};
+
+use super::{
+    append::{NewEvent, send},
+    membership, not_in_room,
+    state::{self, RoomState},
+};
+use crate::{
+    auth::Device,
+    endpoint::{endpoint, endpoint_at},
+    error::{Error, Result},
+    gate,
+    state::App,
+};
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .merge(endpoint::<_, _, _, _>(send_message))
+        .merge(endpoint_at::<_, _, _, _>(
+            send_state,
+            &super::WITHOUT_STATE_KEY,
+        ))
+        .merge(endpoint::<_, _, _, _>(redact))
+}
+
+async fn send_message(
+    app: App,
+    me: Device,
+    request: send_message_event::v3::Request,
+) -> Result<send_message_event::v3::Response> {
+    let kind = request.event_type.to_string();
+    let mut content = gate::canonical(request.body.json().get())?;
+    if guarded(&app, &request.room_id).await? {
+        ciphertext::transaction_id(request.txn_id.as_str())?;
+        content = ciphertext::message_event(&kind, content)?;
+    }
+    let event = match kind.as_str() {
+        "m.room.redaction" => redaction(content)?,
+        _ => NewEvent::message(kind, content),
+    };
+    let event_id = sent(&app, &me, &request.room_id, event, &request.txn_id).await?;
+    Ok(send_message_event::v3::Response::new(event_id))
+}
+
+async fn redact(
+    app: App,
+    me: Device,
+    request: redact_event::v3::Request,
+) -> Result<redact_event::v3::Response> {
+    let mut event = NewEvent::redaction(request.event_id);
+    if guarded(&app, &request.room_id).await? {
+        ciphertext::transaction_id(request.txn_id.as_str())?;
+    } else if let Some(reason) = request.reason {
+        event.content.insert("reason".to_owned(), reason.into());
+    }
+    let event_id = sent(&app, &me, &request.room_id, event, &request.txn_id).await?;
+    Ok(redact_event::v3::Response::new(event_id))
+}
+
+async fn send_state(
+    app: App,
+    me: Device,
+    request: send_state_event::v3::Request,
+) -> Result<send_state_event::v3::Response> {
+    let room = &request.room_id;
+    let kind = request.event_type.to_string();
+    let key = request.state_key;
+    let mut content = gate::canonical(request.body.json().get())?;
+    let state = state::current(&app, room).await?.ok_or_else(not_in_room)?;
+    if gate::guards(&app.config, state.is_therapy()) {
+        let context = StateContext {
+            at_creation: false,
+            encrypted: state.is_encrypted(),
+        };
+        content = ciphertext::state_event(&kind, &key, content, context)?;
+        if kind == "m.room.member" {
+            content = with_pseudonym(&app, &key, content).await?;
+        }
+    }
+    if let Some(same) = already(&state, &me.user, &kind, &key, &content)? {
+        return Ok(send_state_event::v3::Response::new(same));
+    }
+    let event = NewEvent::state(kind, key, content);
+    let event_id = send(&app, &me.user, room, event, None).await?;
+    Ok(send_state_event::v3::Response::new(event_id))
+}
+
+async fn sent(
+    app: &App,
+    me: &Device,
+    room: &RoomId,
+    event: NewEvent,
+    txn: &TransactionId,
+) -> Result<OwnedEventId> {
+    send(app, &me.user, room, event, Some((&me.device, txn))).await
+}
+
+/// Whether the gate guards the room. Looks at the room only where that decides.
+async fn guarded(app: &App, room: &RoomId) -> Result<bool> {
+    if gate::guards(&app.config, false) {
+        return Ok(true);
+    }
+    let state = state::current(app, room).await?.ok_or_else(not_in_room)?;
+    Ok(gate::guards(&app.config, state.is_therapy()))
+}
+
+/// A redaction that was sent as an ordinary message.
+fn redaction(mut content: CanonicalJsonObject) -> Result<NewEvent> {
+    let redacts = content.remove("redacts");
+    let redacts = redacts.as_ref().and_then(|redacts| redacts.as_str());
+    let redacts = redacts.and_then(|redacts| OwnedEventId::try_from(redacts).ok());
+    let redacts = redacts
+        .ok_or_else(|| Error::missing_param("A redaction names the event that it redacts."))?;
+    Ok(NewEvent {
+        content,
+        ..NewEvent::redaction(redacts)
+    })
+}
+
+/// A member event says what its user is called, and nothing that a client would like to say instead.
+async fn with_pseudonym(
+    app: &App,
+    key: &str,
+    mut content: CanonicalJsonObject,
+) -> Result<CanonicalJsonObject> {
+    let user = <&UserId>::try_from(key)
+        .map_err(|_| Error::invalid_param("The state key of a member event is a user id."))?;
+    membership::exists(app, user).await?;
+    let membership = content
+        .get("membership")
+        .and_then(|membership| membership.as_str());
+    let named = matches!(membership, Some("invite" | "join" | "knock"));
+    content.remove("displayname");
+    if named {
+        let named = membership::content(app, user, &MembershipState::Join).await?;
+        content.extend(named.into_iter().filter(|(key, _)| key == "displayname"));
+    }
+    Ok(content)
+}
+
+/// The state event that says the same already.
+fn already(
+    state: &RoomState,
+    user: &UserId,
+    kind: &str,
+    key: &str,
+    content: &CanonicalJsonObject,
+) -> Result<Option<OwnedEventId>> {
+    let Some(entry) = state.get(kind, key).filter(|_| state.is_joined(user)) else {
+        return Ok(None);
+    };
+    let event = entry.event();
+    let same = event.sender == user && event.parsed_content()? == *content;
+    Ok(same.then(|| event.event_id.clone()))
+}

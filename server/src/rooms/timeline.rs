@@ -1,0 +1,109 @@
+//! Reading a room's timeline, as far as one may.
+
+mod endpoints;
+
+use ruma::{api::Direction, api::client::filter::RoomEventFilter};
+
+pub(super) use self::endpoints::router;
+use super::{
+    access::Readable,
+    event::{StoredEvent, TIMELINE},
+    filter,
+};
+use crate::{error::Result, store::Store};
+
+/// The most events that one request is answered with.
+pub const MAX_EVENTS: usize = 1_000;
+
+/// The most events that one request looks at; a filter that lets few through gets a token to go on with.
+const MAX_SCANNED: usize = 10_000;
+
+/// A stretch of a timeline.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    /// Right after which position it begins, in the direction of reading.
+    pub from: u64,
+    /// Right after which position it ends.
+    pub to: Option<u64>,
+    /// Towards the room's beginning, or its end.
+    pub direction: Direction,
+    /// At most this many events.
+    pub limit: usize,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Read {
+    /// The events and their positions, in the direction of reading.
+    pub events: Vec<(u64, StoredEvent)>,
+    /// Right after which position to go on; `None` if there is no more for now.
+    pub next: Option<u64>,
+}
+
+/// The events of a stretch that the user may read and the filter lets through.
+///
+/// # Errors
+/// The store's.
+pub async fn read(
+    store: &Store,
+    readable: &Readable,
+    stretch: Stretch,
+    filter: &RoomEventFilter,
+) -> Result<Read> {
+    let backwards = stretch.direction == Direction::Backward;
+    // The first position that is looked at lies right behind this one.
+    let mut at = if backwards {
+        stretch.from.min(readable.last()).saturating_add(1)
+    } else {
+        stretch.from.max(readable.first().saturating_sub(1))
+    };
+    let inside = |position: u64| {
+        let wanted = match stretch.to {
+            None => true,
+            Some(to) if backwards => position > to,
+            Some(to) => position <= to,
+        };
+        wanted && (readable.first()..=readable.last()).contains(&position)
+    };
+    let mut events = Vec::new();
+    let mut scanned = 0;
+    while events.len() < stretch.limit && scanned < MAX_SCANNED {
+        let page = if backwards {
+            store
+                .before(&TIMELINE, &readable.room_id, at, stretch.limit)
+                .await?
+        } else {
+            store
+                .after(&TIMELINE, &readable.room_id, at, stretch.limit)
+                .await?
+        };
+        let whole = page.len() < stretch.limit;
+        scanned += page.len();
+        for (position, event) in page {
+            if !inside(position) {
+                return Ok(Read { events, next: None });
+            }
+            at = position;
+            if readable.sees(position) && filter::matches(filter, &event) {
+                events.push((position, event));
+            }
+            if events.len() == stretch.limit {
+                break;
+            }
+        }
+        if whole && events.len() < stretch.limit {
+            return Ok(Read { events, next: None });
+        }
+    }
+    let next = if backwards { at.saturating_sub(1) } else { at };
+    let more = next != 0
+        && inside(if backwards {
+            next
+        } else {
+            next.saturating_add(1)
+        });
+    Ok(Read {
+        events,
+        next: more.then_some(next),
+    })
+}

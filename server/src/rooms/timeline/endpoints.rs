@@ -1,0 +1,178 @@
+//! `GET /rooms/{roomId}/event`, `/context` and `/messages`.
+
+use std::collections::BTreeSet;
+
+use axum::Router;
+use ruma::{
+    UInt,
+    api::{
+        Direction,
+        client::{
+            context::get_context,
+            filter::{LazyLoadOptions, RoomEventFilter},
+            message::get_message_events,
+            room::get_room_event,
+        },
+    },
+    events::{AnyStateEvent, AnyTimelineEvent},
+    serde::Raw,
+};
+
+use super::{MAX_EVENTS, Stretch, read};
+use crate::{
+    auth::Device,
+    endpoint::endpoint,
+    error::Result,
+    rooms::{
+        access::{self, Readable},
+        event::{StoredEvent, Viewer},
+        filter, position,
+        state::RoomState,
+    },
+    state::App,
+};
+
+pub(in crate::rooms) fn router() -> Router<App> {
+    Router::new()
+        .merge(endpoint::<_, _, _, _>(event))
+        .merge(endpoint::<_, _, _, _>(context))
+        .merge(endpoint::<_, _, _, _>(messages))
+}
+
+async fn event(
+    app: App,
+    me: Device,
+    request: get_room_event::v3::Request,
+) -> Result<get_room_event::v3::Response> {
+    let readable = access::readable(&app, &me.user, &request.room_id).await?;
+    let (position, event) = readable.event(&app, &request.event_id).await?;
+    let viewer = Viewer::new(&app, &me);
+    let event = event.to_client(viewer.as_of(readable.membership(position)))?;
+    Ok(get_room_event::v3::Response::new(event))
+}
+
+async fn messages(
+    app: App,
+    me: Device,
+    request: get_message_events::v3::Request,
+) -> Result<get_message_events::v3::Response> {
+    let readable = access::readable(&app, &me.user, &request.room_id).await?;
+    let place = async |token: &Option<String>| match token {
+        Some(token) => position::parse(&app.store, &me.user, &request.room_id, token)
+            .await
+            .map(Some),
+        None => Ok(None),
+    };
+    let from = place(&request.from).await?.unwrap_or(match request.dir {
+        Direction::Backward => u64::MAX,
+        Direction::Forward => 0,
+    });
+    let stretch = Stretch {
+        from,
+        to: place(&request.to).await?,
+        direction: request.dir,
+        limit: limit(request.limit),
+    };
+    let found = read(&app.store, &readable, stretch, &request.filter).await?;
+    let start = match (request.from, found.events.first()) {
+        (Some(token), _) => token,
+        (None, Some((first, _))) if request.dir == Direction::Backward => position::token(*first),
+        (None, _) => position::token(0),
+    };
+    let viewer = Viewer::new(&app, &me);
+    let mut response = get_message_events::v3::Response::new();
+    response.start = start;
+    response.end = found.next.map(position::token);
+    response.chunk = shown(&found.events, &readable, viewer)?;
+    if lazy(&request.filter) && !found.events.is_empty() {
+        let state = readable.state(&app).await?;
+        response.state = members_of(&state, &found.events, viewer)?;
+    }
+    Ok(response)
+}
+
+async fn context(
+    app: App,
+    me: Device,
+    request: get_context::v3::Request,
+) -> Result<get_context::v3::Response> {
+    let readable = access::readable(&app, &me.user, &request.room_id).await?;
+    let (position, event) = readable.event(&app, &request.event_id).await?;
+    let limit = usize::try_from(u64::from(request.limit))
+        .unwrap_or(MAX_EVENTS)
+        .min(MAX_EVENTS);
+    let around = async |from, direction, limit| {
+        let stretch = Stretch {
+            from,
+            to: None,
+            direction,
+            limit,
+        };
+        read(&app.store, &readable, stretch, &request.filter)
+            .await
+            .map(|read| read.events)
+    };
+    let before = around(position - 1, Direction::Backward, limit / 2).await?;
+    let after = around(position, Direction::Forward, limit - limit / 2).await?;
+    let first = before.last().map_or(position, |(first, _)| *first);
+    let last = after.last().map_or(position, |(last, _)| *last);
+    let viewer = Viewer::new(&app, &me);
+    let mut response = get_context::v3::Response::new();
+    response.start = Some(position::token(first - 1));
+    response.end = Some(position::token(last));
+    response.events_before = shown(&before, &readable, viewer)?;
+    response.events_after = shown(&after, &readable, viewer)?;
+    response.event = Some(event.to_client(viewer.as_of(readable.membership(position)))?);
+    let state = readable.state_at(&app, last).await?;
+    response.state = if lazy(&request.filter) {
+        let all = [before, vec![(position, event)], after].concat();
+        members_of(&state, &all, viewer)?
+    } else {
+        let entries = state
+            .entries()
+            .filter(|entry| filter::matches(&request.filter, entry.event()));
+        entries
+            .map(|entry| entry.event().to_client(viewer))
+            .collect::<Result<_>>()?
+    };
+    Ok(response)
+}
+
+fn limit(asked: UInt) -> usize {
+    usize::try_from(u64::from(asked))
+        .unwrap_or(MAX_EVENTS)
+        .clamp(1, MAX_EVENTS)
+}
+
+fn lazy(filter: &RoomEventFilter) -> bool {
+    matches!(filter.lazy_load_options, LazyLoadOptions::Enabled { .. })
+}
+
+fn shown(
+    events: &[(u64, StoredEvent)],
+    readable: &Readable,
+    viewer: Viewer<'_>,
+) -> Result<Vec<Raw<AnyTimelineEvent>>> {
+    let show = |(position, event): &(u64, StoredEvent)| {
+        event.to_client(viewer.as_of(readable.membership(*position)))
+    };
+    events.iter().map(show).collect()
+}
+
+/// The member events of whoever sent these events.
+fn members_of(
+    state: &RoomState,
+    events: &[(u64, StoredEvent)],
+    viewer: Viewer<'_>,
+) -> Result<Vec<Raw<AnyStateEvent>>> {
+    let senders: BTreeSet<&str> = events
+        .iter()
+        .map(|(_, event)| event.sender.as_str())
+        .collect();
+    let members = senders
+        .into_iter()
+        .filter_map(|sender| state.get("m.room.member", sender));
+    members
+        .map(|entry| entry.event().to_client(viewer))
+        .collect()
+}
