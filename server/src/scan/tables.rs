@@ -8,8 +8,13 @@ use super::{
     judge::{self, Flaw, Judged},
 };
 use crate::{
+<<<<<<< HEAD
     account_data, accounts, auth, backup, ephemeral, filters, gate, inbox, invites, keys, media,
     profiles, push, rooms, start, store::engine::Pair, to_device,
+=======
+    account_data, accounts, auth, ephemeral, filters, gate, inbox, invites, keys, media, profiles,
+    push, rooms, scheduler, start, store::engine::Pair, to_device,
+>>>>>>> therapy
 };
 
 /// Ids, numbers, times, hashes and roles: nothing in which a client could put words.
@@ -70,6 +75,13 @@ pub(super) fn rows() -> Vec<Row> {
         media::USAGE,
         push::NOTIFICATIONS,
         push::READ,
+<<<<<<< HEAD
+=======
+        ephemeral::receipts::RECEIPTS,
+        scheduler::DUE,
+        scheduler::OF_ROOM,
+        scheduler::REQUESTS,
+>>>>>>> therapy
     ];
     rows.push(row((0, "list heads"), BOOKKEEPING, |_, (_, value)| {
         if value.len() == size_of::<u64>() {
@@ -81,6 +93,16 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend(personal());
     rows.extend(encryption());
     rows.push(row(rooms::event::TIMELINE.describe(), "events", event));
+    rows.push(row(
+        scheduler::SCHEDULED.describe(),
+        "scheduled",
+        |_, pair| {
+            let (_, scheduled) = scheduler::SCHEDULED.decode_entry(pair)?;
+            scheduled.event.iter().try_for_each(|(kind, text)| {
+                judge::json(text, |content| ciphertext::message_event(kind, content))
+            })
+        },
+    ));
     rows.push(row(media::MEDIA.describe(), BOOKKEEPING, |scan, pair| {
         let (id, media) = media::MEDIA.decode_entry(pair)?;
         scan.media.insert(id, media.size);
