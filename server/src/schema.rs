@@ -1,8 +1,8 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
 use crate::{
-    account_data, accounts, auth, backup, ephemeral, filters, inbox, invites, keys, media, profiles,
-    push, rooms, scheduler, start, to_device,
+    account_data, accounts, auth, backup, ephemeral, filters, inbox, invites, keys, media,
+    profiles, push, rooms, scheduler, start, to_device,
 };
 
 /// Number and name of each table and list, a line for each noun.

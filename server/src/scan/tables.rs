@@ -8,13 +8,8 @@ use super::{
     judge::{self, Flaw, Judged},
 };
 use crate::{
-<<<<<<< HEAD
     account_data, accounts, auth, backup, ephemeral, filters, gate, inbox, invites, keys, media,
-    profiles, push, rooms, start, store::engine::Pair, to_device,
-=======
-    account_data, accounts, auth, ephemeral, filters, gate, inbox, invites, keys, media, profiles,
-    push, rooms, scheduler, start, store::engine::Pair, to_device,
->>>>>>> therapy
+    profiles, push, rooms, scheduler, start, store::engine::Pair, to_device,
 };
 
 /// Ids, numbers, times, hashes and roles: nothing in which a client could put words.
@@ -75,13 +70,9 @@ pub(super) fn rows() -> Vec<Row> {
         media::USAGE,
         push::NOTIFICATIONS,
         push::READ,
-<<<<<<< HEAD
-=======
-        ephemeral::receipts::RECEIPTS,
         scheduler::DUE,
         scheduler::OF_ROOM,
         scheduler::REQUESTS,
->>>>>>> therapy
     ];
     rows.push(row((0, "list heads"), BOOKKEEPING, |_, (_, value)| {
         if value.len() == size_of::<u64>() {

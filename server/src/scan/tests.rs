@@ -191,8 +191,7 @@ async fn words_in_state_and_in_what_it_took_the_place_of_are_found() {
 async fn of_a_redacted_message_nothing_may_be_left_not_even_the_reason() {
     let here = Installation::new(Scope::Everywhere).await;
     let mut redacted = event("m.room.encrypted", None, "{}".to_owned());
-    redacted.redacted_because =
-        Some(r#"{"type":"m.room.redaction","content":{}}"#.to_owned());
+    redacted.redacted_because = Some(r#"{"type":"m.room.redaction","content":{}}"#.to_owned());
     let mut half = redacted.clone();
     half.content = message();
     let mut reasoned = redacted.clone();
