@@ -67,7 +67,6 @@ pub fn router(app: App) -> Router {
         .merge(to_device::router())
         .merge(media::router())
         .merge(push::router())
-        .merge(scheduler::router())
         .merge(therapy::router())
         .fallback(async || Error::unrecognized())
         .method_not_allowed_fallback(async || Error::method_not_allowed())

@@ -1,0 +1,3 @@
+//! The end-to-end tests: a real server and real clients, one story a file.
+
+mod first_day;
