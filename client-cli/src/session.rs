@@ -4,6 +4,8 @@
 //! wait for news turns it into a [`Watch`], which holds nothing: other commands can use the
 //! profile meanwhile, and [`Watch::resume`] opens it again on what they left behind.
 
+mod watch;
+
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
@@ -12,7 +14,6 @@ use matrix_sdk::{
     authentication::matrix::MatrixSession,
     config::{RequestConfig, SyncSettings},
     encryption::{BackupDownloadStrategy, EncryptionSettings},
-    reqwest,
     store::RoomLoadSettings,
 };
 use ruma::{
@@ -25,9 +26,8 @@ use ruma::{
     },
     presence::PresenceState,
 };
-use serde::Deserialize;
-use serde_json::Value;
 
+pub use self::watch::{LONG_POLL, Watch};
 use crate::{
     profile::{Ask, Keys, Profile, ProfileLock},
     vault::{Kept, Vault},
@@ -37,8 +37,6 @@ use crate::{
 pub const MAX_TRIES: usize = 3;
 /// How long the server may take for an ordinary request.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the server is asked to hold a request while there is no news.
-pub const LONG_POLL: Duration = Duration::from_secs(30);
 /// How long a command waits, before it ends, for new room keys to reach the backup.
 pub const BACKUP_WAIT: Duration = Duration::from_secs(5);
 /// Most syncs in a row to catch up with messages from other devices.
@@ -46,7 +44,6 @@ pub const MAX_SYNC_ROUNDS: usize = 20;
 
 const TIMELINE_LIMIT: u32 = 10;
 const USER_AGENT: &str = "respite";
-const MIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A client that is not logged in yet, and the vault that its session will go to.
 #[derive(Debug)]
@@ -67,16 +64,6 @@ pub struct Session {
     next_batch: Option<String>,
     _lock: ProfileLock,
 }
-
-/// Waits for news without holding the profile.
-#[derive(Debug)]
-pub struct Watch {
-    profile: Profile,
-    vault: Arc<Vault>,
-    http: reqwest::Client,
-    since: String,
-}
-
 impl Newcomer {
     /// Prepares `profile` for an account on `server` (an address, or a server's name that is
     /// looked up).
@@ -258,99 +245,6 @@ impl Session {
     }
 }
 
-impl Watch {
-    /// Returns when there is news, or when the session needs refreshing.
-    ///
-    /// It asks for the same sync again and again without ever taking what it gets, so nothing
-    /// that is meant for the real sync is lost.
-    ///
-    /// # Errors
-    ///
-    /// If the server cannot be reached.
-    pub async fn news(&self) -> Result<()> {
-        loop {
-            let started = tokio::time::Instant::now();
-            if self.poll().await? {
-                return Ok(());
-            }
-            // For servers that do not hold the request.
-            tokio::time::sleep_until(started + MIN_POLL_INTERVAL).await;
-        }
-    }
-
-    /// Takes the profile again.
-    ///
-    /// # Errors
-    ///
-    /// If somebody logged out meanwhile, or the profile stays busy.
-    pub async fn resume(self) -> Result<Session> {
-        let lock = self.profile.lock().await?;
-        self.vault.reload()?;
-        let mut session = Session::restore(self.profile, self.vault, lock).await?;
-        session.next_batch = Some(self.since);
-        Ok(session)
-    }
-
-    async fn poll(&self) -> Result<bool> {
-        let kept = self.vault.reload()?;
-        let mut url = reqwest::Url::parse(&kept.homeserver)?.join("_matrix/client/v3/sync")?;
-        url.query_pairs_mut()
-            .append_pair("since", &self.since)
-            .append_pair("timeout", &LONG_POLL.as_millis().to_string())
-            .append_pair("set_presence", "offline")
-            .append_pair("filter", &serde_json::to_string(&filter())?);
-        let response = self
-            .http
-            .get(url)
-            .bearer_auth(&kept.session.tokens.access_token)
-            .timeout(LONG_POLL + REQUEST_TIMEOUT)
-            .send()
-            .await
-            .map_err(matrix_sdk::HttpError::from)?;
-        match response.status().as_u16() {
-            200 => {
-                let body = response
-                    .bytes()
-                    .await
-                    .map_err(matrix_sdk::HttpError::from)?;
-                Ok(serde_json::from_slice::<News>(&body)
-                    .context("the server's answer is not a sync")?
-                    .is_any())
-            }
-            // The session is refreshed, or found to be ended, by the sync that follows.
-            401 => Ok(true),
-            status => bail!("the server answered with an error ({status})"),
-        }
-    }
-}
-
-/// What of a sync response tells whether there is anything in it.
-#[derive(Deserialize)]
-struct News {
-    #[serde(flatten)]
-    parts: serde_json::Map<String, Value>,
-}
-
-impl News {
-    fn is_any(&self) -> bool {
-        ["rooms", "to_device", "account_data", "device_lists"]
-            .iter()
-            .filter_map(|part| self.parts.get(*part))
-            .any(holds_something)
-    }
-}
-
-fn holds_something(value: &Value) -> bool {
-    match value {
-        Value::Array(list) => !list.is_empty(),
-        Value::Object(map) => map.iter().any(|(key, value)| {
-            // A room that is named is news even if nothing more is said of it.
-            key.starts_with('!') || holds_something(value)
-        }),
-        _ => false,
-    }
-}
-
 fn builder(profile: &Profile, vault: &Vault) -> ClientBuilder {
     let store = SqliteStoreConfig::new(profile.store_dir()).key(Some(vault.store_key()));
     Client::builder()
@@ -432,37 +326,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn news(sync: Value) -> bool {
-        serde_json::from_value::<News>(sync).unwrap().is_any()
-    }
-
-    #[test]
-    fn an_empty_sync_is_no_news() {
-        assert!(!news(
-            json!({"next_batch": "s2", "device_one_time_keys_count": {"signed_curve25519": 50}})
-        ));
-        assert!(!news(json!({
-            "next_batch": "s2",
-            "rooms": {"join": {}, "invite": {}, "leave": {}},
-            "to_device": {"events": []},
-            "account_data": {"events": []},
-            "device_lists": {"changed": [], "left": []},
-            "presence": {"events": []},
-        })));
-    }
-
-    #[test]
-    fn messages_invitations_and_keys_are_news() {
-        assert!(news(json!({"rooms": {"join": {"!a:b": {}}}})));
-        assert!(news(
-            json!({"rooms": {"invite": {"!a:b": {"invite_state": {"events": []}}}}})
-        ));
-        assert!(news(json!({"to_device": {"events": [{}]}})));
-        assert!(news(
-            json!({"device_lists": {"changed": ["@heron:clinic"]}})
-        ));
-    }
 
     #[test]
     fn the_filter_asks_for_members_only_as_they_speak() {

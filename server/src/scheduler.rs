@@ -2,6 +2,8 @@
 //! off the schedule.
 
 mod release;
+#[cfg(test)]
+mod tests;
 
 use respite_protocol::api::{MAX_PROMPTS_PER_ROOM, list_prompts::PromptState};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId};
@@ -85,7 +87,7 @@ pub async fn schedule(app: &App, request: [u8; 32], event: Scheduled) -> Result<
     let event = &event;
     let committed = app
         .store
-        .transact(async |mut tx: Tx| {
+        .transact(|mut tx: Tx| async move {
             if let Some(id) = tx.get(&REQUESTS, request).await? {
                 return Ok((tx, id));
             }
@@ -93,7 +95,9 @@ pub async fn schedule(app: &App, request: [u8; 32], event: Scheduled) -> Result<
             if let Some(followed) = &event.follows {
                 waiting(&mut tx, followed)
                     .await?
-                    .filter(|followed| followed.room == event.room && followed.sender == event.sender)
+                    .filter(|followed| {
+                        followed.room == event.room && followed.sender == event.sender
+                    })
                     .ok_or_else(gone)?;
             }
             let id = app.random.text(ID_LENGTH);
@@ -112,11 +116,16 @@ pub async fn schedule(app: &App, request: [u8; 32], event: Scheduled) -> Result<
 /// # Errors
 /// The store's.
 pub async fn of_room(store: &Store, room: &RoomId) -> Result<Vec<(String, Scheduled)>, StoreError> {
-    let ids = store.scan(&OF_ROOM, (room,), Page::first(MAX_OF_ROOM)).await?;
+    let ids = store
+        .scan(&OF_ROOM, (room,), Page::first(MAX_OF_ROOM))
+        .await?;
     let ids: Vec<String> = ids.into_iter().map(|((_, id), ())| id).collect();
     let found = store.get_many(&SCHEDULED, &ids).await?;
-    let mut all: Vec<_> =
-        ids.into_iter().zip(found).filter_map(|(id, it)| it.map(|it| (id, it))).collect();
+    let mut all: Vec<_> = ids
+        .into_iter()
+        .zip(found)
+        .filter_map(|(id, it)| it.map(|it| (id, it)))
+        .collect();
     all.sort_by(|(_, a), (_, b)| a.release.cmp(&b.release));
     Ok(all)
 }
@@ -157,7 +166,7 @@ async fn change(
 ) -> Result<()> {
     let (act, id) = (&act, &id.to_owned());
     app.store
-        .transact(async |mut tx: Tx| {
+        .transact(|mut tx: Tx| async move {
             let first = waiting(&mut tx, id)
                 .await?
                 .filter(|item| item.sender == *user || item.addressee == *user)
@@ -171,7 +180,9 @@ async fn change(
                     .map(|(id, _)| id),
             );
             for id in concerned {
-                let Some(mut item) = waiting(&mut tx, &id).await? else { continue };
+                let Some(mut item) = waiting(&mut tx, &id).await? else {
+                    continue;
+                };
                 tx.delete(&DUE, (item.release, &id));
                 act(&mut item, &first);
                 if item.fate == Fate::Waiting {
@@ -186,15 +197,23 @@ async fn change(
 }
 
 async fn waiting(tx: &mut Tx, id: &String) -> Result<Option<Scheduled>> {
-    Ok(tx.get(&SCHEDULED, id).await?.filter(|item| item.fate == Fate::Waiting))
+    Ok(tx
+        .get(&SCHEDULED, id)
+        .await?
+        .filter(|item| item.fate == Fate::Waiting))
 }
 
 /// Forgets what was over long ago, and refuses more than the room may have.
 async fn make_space(tx: &mut Tx, room: &RoomId, now: u64) -> Result<()> {
     let all = of_room(tx.store(), room).await?;
-    let waiting = all.iter().filter(|(_, item)| item.fate == Fate::Waiting).count();
+    let waiting = all
+        .iter()
+        .filter(|(_, item)| item.fate == Fate::Waiting)
+        .count();
     if waiting >= MAX_PROMPTS_PER_ROOM || all.len() >= MAX_OF_ROOM {
-        return Err(Error::too_large("Too many check-ins wait in this room. Cancel some first."));
+        return Err(Error::too_large(
+            "Too many check-ins wait in this room. Cancel some first.",
+        ));
     }
     for (id, item) in all {
         if item.fate != Fate::Waiting && item.release.saturating_add(REMEMBERED_MS) < now {

@@ -1,7 +1,8 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
 use crate::{
-    accounts, auth, backup, inbox, invites, keys, media, profiles, push, start, to_device,
+    accounts, auth, backup, inbox, invites, keys, media, profiles, push, scheduler, start,
+    to_device,
 };
 
 /// Number and name of each table and list, a line for each noun.
@@ -49,6 +50,12 @@ pub fn tables() -> Vec<(u16, &'static str)> {
             push::NOTIFICATIONS.describe(),
             push::READ.describe(),
             push::PUSH_RULES.describe(),
+        ],
+        &[
+            scheduler::SCHEDULED.describe(),
+            scheduler::DUE.describe(),
+            scheduler::OF_ROOM.describe(),
+            scheduler::REQUESTS.describe(),
         ],
     ]
     .concat()

@@ -15,7 +15,7 @@ use self::{connection::Acceptor, tls::Tls};
 use crate::{
     admin::{self, Answer, Command},
     config::Config,
-    metrics,
+    metrics, scheduler,
     start::{self, Options},
     state::App,
 };
@@ -137,6 +137,7 @@ impl Server {
     fn background(&mut self) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(metrics::upkeep(self.recorder.clone()));
+        tasks.spawn(scheduler::run(self.app.clone()));
         if let Some(listener) = self.operations.take() {
             let router = metrics::router(self.app.clone(), self.recorder.clone());
             tasks.spawn(async move {

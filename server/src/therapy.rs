@@ -10,5 +10,8 @@ use crate::state::App;
 
 /// The therapy endpoints, under `/_matrix/client/unstable/chat.respite/`.
 pub fn router() -> Router<App> {
-    Router::new().merge(rooms::router()).merge(prompts::router()).merge(documents::router())
+    Router::new()
+        .merge(rooms::router())
+        .merge(prompts::router())
+        .merge(documents::router())
 }

@@ -7,8 +7,8 @@ use super::{
     judge::{self, Flaw, Judged},
 };
 use crate::{
-    account_data, accounts, auth, ephemeral, filters, gate, inbox, invites, keys, media,
-    profiles, push, rooms, start, store::engine::Pair, to_device,
+    account_data, accounts, auth, ephemeral, filters, gate, inbox, invites, keys, media, profiles,
+    push, rooms, scheduler, start, store::engine::Pair, to_device,
 };
 
 /// Ids, numbers, times, hashes and roles: nothing in which a client could put words.
@@ -63,6 +63,9 @@ pub(super) fn rows() -> Vec<Row> {
         push::NOTIFICATIONS,
         push::READ,
         ephemeral::receipts::RECEIPTS,
+        scheduler::DUE,
+        scheduler::OF_ROOM,
+        scheduler::REQUESTS,
     ];
     rows.push(row((0, "list heads"), BOOKKEEPING, |_, (_, value)| {
         if value.len() == size_of::<u64>() {
@@ -74,6 +77,16 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend(personal());
     rows.extend(encryption());
     rows.push(row(rooms::event::TIMELINE.describe(), "events", event));
+    rows.push(row(
+        scheduler::SCHEDULED.describe(),
+        "scheduled",
+        |_, pair| {
+            let (_, scheduled) = scheduler::SCHEDULED.decode_entry(pair)?;
+            scheduled.event.iter().try_for_each(|(kind, text)| {
+                judge::json(text, |content| ciphertext::message_event(kind, content))
+            })
+        },
+    ));
     rows.push(row(media::MEDIA.describe(), BOOKKEEPING, |scan, pair| {
         let (id, media) = media::MEDIA.decode_entry(pair)?;
         scan.media.insert(id, media.size);

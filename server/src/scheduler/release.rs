@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How often it is looked whether something is due.
-pub const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(250);
 /// How many are released before it is looked again what is due first.
 const BATCH: usize = 64;
 /// How far back it is looked whether the addressee has written.
@@ -33,7 +33,10 @@ pub async fn run(app: App) {
             _ = ticks.tick() => {}
         }
         if let Err(error) = release_due(&app).await {
-            tracing::warn!(?error, "what is due could not be released; it is tried again");
+            tracing::warn!(
+                ?error,
+                "what is due could not be released; it is tried again"
+            );
         }
     }
 }
@@ -47,7 +50,10 @@ pub async fn release_due(app: &App) -> Result<usize> {
     loop {
         let now = app.clock.millis();
         let due = app.store.scan(&DUE, (), Page::first(BATCH)).await?;
-        let due: Vec<_> = due.into_iter().filter(|((time, _), ())| *time <= now).collect();
+        let due: Vec<_> = due
+            .into_iter()
+            .filter(|((time, _), ())| *time <= now)
+            .collect();
         if due.is_empty() {
             return Ok(done);
         }
@@ -67,8 +73,10 @@ pub async fn release_due(app: &App) -> Result<usize> {
 /// Takes one item off the schedule, and releases it in the same commit if it is to be released.
 async fn settle(app: &App, id: &String, now: u64, may_release: bool) -> Result<()> {
     app.store
-        .transact(async |mut tx: Tx| {
-            let Some(mut item) = tx.get(&SCHEDULED, id).await? else { return Ok((tx, ())) };
+        .transact(|mut tx: Tx| async move {
+            let Some(mut item) = tx.get(&SCHEDULED, id).await? else {
+                return Ok((tx, ()));
+            };
             if item.fate != Fate::Waiting || item.release > now {
                 return Ok((tx, ()));
             }
@@ -110,8 +118,12 @@ async fn has_written_since(store: &Store, item: &Scheduled, since: u64) -> Resul
     let mut before = u64::MAX;
     let mut seen = 0;
     while seen < LOOK_BACK {
-        let page = store.before(&TIMELINE, &item.room, before, LOOK_BACK_PAGE).await?;
-        let Some((oldest, _)) = page.last() else { return Ok(false) };
+        let page = store
+            .before(&TIMELINE, &item.room, before, LOOK_BACK_PAGE)
+            .await?;
+        let Some((oldest, _)) = page.last() else {
+            return Ok(false);
+        };
         before = *oldest;
         seen += page.len();
         for (_, event) in page {

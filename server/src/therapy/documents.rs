@@ -10,8 +10,7 @@ use axum::{
 };
 use bytes::BytesMut;
 use respite_protocol::api::{
-    MAX_DOCUMENTS_PER_ROOM,
-    delete_document,
+    MAX_DOCUMENTS_PER_ROOM, delete_document,
     list_documents::{self, StoredDocument},
     upload_document,
 };
@@ -43,10 +42,14 @@ async fn upload(
     body: Body,
 ) -> Result<Response> {
     let room = therapy_room(&app, &me.user, &room_id).await?;
-    if media::in_room(&app.store, &room.room_id, None, MAX_DOCUMENTS_PER_ROOM).await?.len()
+    if media::in_room(&app.store, &room.room_id, None, MAX_DOCUMENTS_PER_ROOM)
+        .await?
+        .len()
         >= MAX_DOCUMENTS_PER_ROOM
     {
-        return Err(Error::too_large("This room holds as many documents as it can. Delete some first."));
+        return Err(Error::too_large(
+            "This room holds as many documents as it can. Delete some first.",
+        ));
     }
     let room_id = Some(&*room.room_id);
     let address = media::store_upload(&app, &me.user, room_id, body.into_data_stream()).await?;
@@ -67,7 +70,8 @@ async fn list(
     let documents = found
         .into_iter()
         .map(|(id, media)| StoredDocument {
-            content_uri: <&MxcUri>::from(format!("mxc://{}/{id}", app.server_name()).as_str()).to_owned(),
+            content_uri: <&MxcUri>::from(format!("mxc://{}/{id}", app.server_name()).as_str())
+                .to_owned(),
             sender: media.owner,
             size: media.size,
             uploaded_ts: MilliSecondsSinceUnixEpoch(UInt::new_saturating(media.uploaded)),
@@ -86,9 +90,14 @@ async fn delete(
     let media = found
         .filter(|media| media.room.as_ref() == Some(&room.room_id))
         .ok_or_else(|| Error::not_found("There is no such document in this room."))?;
-    let runs_the_room = room.state.create().is_some_and(|create| create.sender == me.user);
+    let runs_the_room = room
+        .state
+        .create()
+        .is_some_and(|create| create.sender == me.user);
     if media.owner != me.user && !runs_the_room {
-        return Err(Error::forbidden("Only who shared a document, or the room's therapist, can delete it."));
+        return Err(Error::forbidden(
+            "Only who shared a document, or the room's therapist, can delete it.",
+        ));
     }
     media::delete(&app, &room.room_id, &request.media_id).await?;
     Ok(delete_document::Response::new())

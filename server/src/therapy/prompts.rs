@@ -37,12 +37,16 @@ async fn schedule(
     ciphertext::transaction_id(request.txn_id.as_str())?;
     let room = therapy_room(&app, &me.user, &request.room_id).await?;
     if room.state.membership(&request.addressee) != MembershipState::Join {
-        return Err(Error::invalid_param("The person to be asked is not in this room."));
+        return Err(Error::invalid_param(
+            "The person to be asked is not in this room.",
+        ));
     }
     let release = in_reach(&app, request.release_ts)?;
     let expires = request.expires_ts.map(millis);
     if expires.is_some_and(|expires| expires <= release) {
-        return Err(Error::invalid_param("A check-in cannot expire before it is released."));
+        return Err(Error::invalid_param(
+            "A check-in cannot expire before it is released.",
+        ));
     }
     let content = gate::canonical(request.content.json().get())?;
     let content = ciphertext::message_event(KIND, content)?;
@@ -59,10 +63,16 @@ async fn schedule(
         event: Some((KIND.to_owned(), content)),
     };
     let key = request_key(&me, request.room_id.as_str(), request.txn_id.as_str());
-    Ok(schedule_prompt::Response::new(scheduler::schedule(&app, key, scheduled).await?))
+    Ok(schedule_prompt::Response::new(
+        scheduler::schedule(&app, key, scheduled).await?,
+    ))
 }
 
-async fn list(app: App, me: Device, request: list_prompts::Request) -> Result<list_prompts::Response> {
+async fn list(
+    app: App,
+    me: Device,
+    request: list_prompts::Request,
+) -> Result<list_prompts::Response> {
     therapy_room(&app, &me.user, &request.room_id).await?;
     let prompts = scheduler::of_room(&app.store, &request.room_id).await?;
     let prompts = prompts
@@ -83,7 +93,11 @@ async fn postpone(
     Ok(postpone_prompt::Response::new())
 }
 
-async fn cancel(app: App, me: Device, request: cancel_prompt::Request) -> Result<cancel_prompt::Response> {
+async fn cancel(
+    app: App,
+    me: Device,
+    request: cancel_prompt::Request,
+) -> Result<cancel_prompt::Response> {
     scheduler::cancel(&app, &me.user, &request.prompt_id).await?;
     Ok(cancel_prompt::Response::new())
 }
@@ -108,7 +122,9 @@ fn describe(prompt_id: String, prompt: Scheduled) -> list_prompts::Prompt {
 fn in_reach(app: &App, release: MilliSecondsSinceUnixEpoch) -> Result<u64> {
     let release = millis(release);
     if release > app.clock.millis().saturating_add(MAX_PROMPT_AHEAD_MS) {
-        return Err(Error::invalid_param("A check-in can be planned at most 400 days ahead."));
+        return Err(Error::invalid_param(
+            "A check-in can be planned at most 400 days ahead.",
+        ));
     }
     Ok(release)
 }

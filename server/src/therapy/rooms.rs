@@ -26,7 +26,9 @@ async fn create(
     request: create_room::Request,
 ) -> Result<create_room::Response> {
     if request.invite.len() > MAX_INVITED_AT_CREATION {
-        return Err(Error::invalid_param("Too many people at once. Open the room, then invite the others."));
+        return Err(Error::invalid_param(
+            "Too many people at once. Open the room, then invite the others.",
+        ));
     }
     let members: Vec<_> = request
         .invite

@@ -106,28 +106,24 @@ impl Ask {
         at: Timestamp,
     ) -> Result<()> {
         let addressee = rooms::addressee(room, self.to.as_deref()).await?;
-        let (checkin, mut scheduled) = checkins::schedule(room, question, at, &addressee).await?;
-        scheduled.reminder_id = self
-            .remind(room, &checkin, scheduled.prompt_id.as_deref(), at)
-            .await?;
+        let (checkin, scheduled) = checkins::schedule(room, question, at, &addressee).await?;
         let Scheduled {
             prompt_id,
-            reminder_id,
             missed_devices,
-        } = &scheduled;
+        } = scheduled;
+        let reminder_id = self.remind(room, &checkin, Some(&prompt_id), at).await?;
         let result = json!({
             "id": checkin.id, "status": "scheduled", "at": at, "prompt_id": prompt_id,
             "reminder_id": reminder_id, "missed_devices": missed_devices,
         });
         let now = context.now();
         context.out.result(&result, |_| {
-            let prompt_id = prompt_id.as_deref().unwrap_or_default();
             format!(
                 "check-in scheduled for {} (to cancel or postpone: {prompt_id})",
                 time::shown(at, &now)
             )
         })?;
-        if *missed_devices > 0 {
+        if missed_devices > 0 {
             context.out.note(&format!("{missed_devices} device(s) could not be given the key and may not be able to read it"));
         }
         Ok(())
