@@ -95,7 +95,9 @@ impl Practice {
     /// A code of the operator's, good for several registrations.
     pub async fn codes(&self, role: Role, uses: u32) -> Result<String> {
         let week = std::time::Duration::from_secs(7 * 24 * 60 * 60);
-        let code = respite_server::invites::make(self.app()?, None, role, uses, week).await?;
+        let code = respite_server::invites::make(self.app()?, None, role, uses, week)
+            .await
+            .map_err(|error| anyhow::anyhow!("the operator gets no code: {error:?}"))?;
         Ok(code.code.expose().to_owned())
     }
 }
