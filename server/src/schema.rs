@@ -1,7 +1,7 @@
 //! The register of everything that is kept: each table's number and name, so that no two are the same.
 
 use crate::{
-    accounts, auth, backup, inbox, invites, keys, media, profiles, push, start, to_device,
+    accounts, auth, backup, inbox, invites, keys, media, profiles, push, rooms, start, to_device,
 };
 
 /// Number and name of each table and list, a line for each noun.
@@ -16,6 +16,15 @@ pub fn tables() -> Vec<(u16, &'static str)> {
         &[start::IDENTITY.describe()],
         &[accounts::ACCOUNTS.describe()],
         &[inbox::INBOX.describe()],
+        &[
+            rooms::event::TIMELINE.describe(),
+            rooms::event::EVENT_POSITIONS.describe(),
+            rooms::state::ROOMS.describe(),
+            rooms::state::STATE.describe(),
+            rooms::append::TRANSACTIONS.describe(),
+            rooms::relations::RELATIONS.describe(),
+            rooms::membership::MEMBERSHIPS.describe(),
+        ],
         &[invites::INVITES.describe(), invites::MADE.describe()],
         &[profiles::PROFILES.describe()],
         &[
