@@ -9,7 +9,7 @@ mod session;
 
 use axum::Router;
 use respite_protocol::Role;
-use ruma::{DeviceId, OwnedUserId, UserId};
+use ruma::{DeviceId, OwnedUserId, UserId, events::room::member::MembershipState};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     devices,
     error::{Error, Result},
     invites,
+    rooms::membership,
     state::App,
     store::{Page, Store, StoreError, Table},
 };
@@ -102,7 +103,8 @@ async fn set_password(app: &App, user: &UserId, password: Secret) -> Result<()> 
     Ok(())
 }
 
-/// Ends an account: nobody can log in to it again, its devices and codes are gone.
+/// Ends an account: nobody can log in to it again, its devices and codes are gone, and it leaves its rooms. Ending it again
+/// finishes what a failure left undone.
 ///
 /// # Errors
 /// 404 for an unknown account.
@@ -121,7 +123,16 @@ pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
             Ok((tx, ()))
         })
         .await?;
-    log_out_everywhere(app, user, None).await
+    log_out_everywhere(app, user, None).await?;
+    for (room, membership) in membership::rooms_of(&app.store, user).await? {
+        if matches!(
+            membership.state,
+            MembershipState::Join | MembershipState::Invite | MembershipState::Knock
+        ) {
+            membership::leave(app, user, &room).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes all devices but the one to keep; again until there is none, since a login that was under way may have added one.
@@ -135,3 +146,6 @@ async fn log_out_everywhere(app: &App, user: &UserId, keep: Option<&DeviceId>) -
         devices::delete_all(app, user, &devices).await?;
     }
 }
+
+#[cfg(test)]
+mod tests;

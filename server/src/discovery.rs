@@ -1,19 +1,25 @@
 //! What the server is and can do.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use axum::Router;
 use respite_protocol::api::capability::{CAPABILITY, TherapyCapability, UNSTABLE_FEATURE};
 use ruma::{
-    api::client::discovery::{
-        discover_homeserver::{self, HomeserverInfo},
-        discover_support,
-        get_capabilities::{
-            self,
-            v3::{
-                Capabilities, ProfileFieldsCapability, RoomVersionStability,
-                RoomVersionsCapability, ThirdPartyIdChangesCapability,
+    api::client::{
+        discovery::{
+            discover_homeserver::{self, HomeserverInfo},
+            discover_support,
+            get_capabilities::{
+                self,
+                v3::{
+                    Capabilities, ProfileFieldsCapability, RoomVersionStability,
+                    RoomVersionsCapability, ThirdPartyIdChangesCapability,
+                },
             },
+            get_supported_versions,
         },
-        get_supported_versions,
+        thirdparty::get_protocols,
+        voip::get_turn_server_info,
     },
     profile::ProfileFieldName,
 };
@@ -35,6 +41,8 @@ pub const VERSIONS: [&str; 12] = [
 /// What is served beyond that. Clients look for the second one before they offer secure backup.
 pub const UNSTABLE_FEATURES: [&str; 2] = [UNSTABLE_FEATURE, "org.matrix.e2e_cross_signing"];
 
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The endpoints.
 pub fn router() -> Router<App> {
     Router::new()
@@ -42,6 +50,8 @@ pub fn router() -> Router<App> {
         .merge(endpoint::<_, _, _, _>(capabilities))
         .merge(endpoint::<_, _, _, _>(homeserver))
         .merge(endpoint::<_, _, _, _>(support))
+        .merge(endpoint::<_, _, _, _>(bridges))
+        .merge(endpoint::<_, _, _, _>(turn_server))
 }
 
 async fn versions(
@@ -117,5 +127,29 @@ async fn support(
 ) -> Result<discover_support::Response> {
     Err(Error::not_found(
         "Nobody is named here. Ask whoever gave you your code.",
+    ))
+}
+
+/// There are none; clients ask at every start.
+async fn bridges(
+    _: App,
+    _: Device,
+    _: get_protocols::v3::Request,
+) -> Result<get_protocols::v3::Response> {
+    Ok(get_protocols::v3::Response::new(BTreeMap::new()))
+}
+
+/// There is none: the server knows no calls. Clients ask at every start, and again once this answer is too old.
+async fn turn_server(
+    _: App,
+    _: Device,
+    _: get_turn_server_info::v3::Request,
+) -> Result<get_turn_server_info::v3::Response> {
+    let nothing = String::new();
+    Ok(get_turn_server_info::v3::Response::new(
+        nothing.clone(),
+        nothing,
+        Vec::new(),
+        A_DAY,
     ))
 }

@@ -151,6 +151,7 @@ impl From<StoreError> for Error {
             ),
             error => {
                 tracing::error!(%error, "the store failed");
+                ::metrics::counter!(crate::metrics::STORE_ERRORS).increment(1);
                 Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     ErrorKind::Unknown,
@@ -164,6 +165,8 @@ impl From<StoreError> for Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let sentence = refusal.sentence();
+        let code = refusal.code().errcode();
+        ::metrics::counter!(crate::metrics::REFUSALS, "code" => code).increment(1);
         match refusal.code() {
             RefusalCode::Forbidden => Self::forbidden(sentence),
             RefusalCode::TooLarge => Self::too_large(sentence),

@@ -171,8 +171,9 @@ async fn meet_in(
     let (Some(therapist), Some(kind)) = (&invite.made_by, invite.kind) else {
         return Ok(None);
     };
-    if let Some(room) = &invite.room {
-        join_in(tx, app, therapist, room, newcomer).await?;
+    if let Some(room) = &invite.room
+        && join_in(tx, app, therapist, room, newcomer).await?
+    {
         return Ok(Some(room.clone()));
     }
     let members = vec![(newcomer.to_owned(), MembershipState::Join)];
@@ -180,21 +181,25 @@ async fn meet_in(
     create::create_in(tx, app, therapist, room).await.map(Some)
 }
 
+/// `false` if the therapist has left the room since.
 async fn join_in(
     tx: &mut Tx,
     app: &App,
     therapist: &UserId,
     room: &RoomId,
     newcomer: &UserId,
-) -> Result<()> {
+) -> Result<bool> {
     let mut draft = Draft::open(tx, app, room).await?;
+    if !draft.state().is_joined(therapist) {
+        return Ok(false);
+    }
     for (sender, membership) in [(therapist, "invite"), (newcomer, "join")] {
         let content = [("membership".to_owned(), membership.to_owned().into())].into();
         let event = NewEvent::state("m.room.member", newcomer.as_str(), content);
         draft.push(tx, sender, event).await?;
     }
     draft.close(tx)?;
-    Ok(())
+    Ok(true)
 }
 
 /// Makes all codes of somebody useless.

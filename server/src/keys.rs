@@ -142,3 +142,6 @@ pub async fn forget_device_in(
     }
     signatures::forget_in(tx, user, device.as_str()).await
 }
+
+#[cfg(test)]
+mod tests;

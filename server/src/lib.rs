@@ -14,6 +14,8 @@ pub mod endpoint;
 pub mod ephemeral;
 pub mod error;
 pub mod filters;
+#[cfg(test)]
+mod fixture;
 pub mod gate;
 pub mod inbox;
 pub mod invites;
@@ -28,7 +30,6 @@ pub mod push;
 pub mod rooms;
 pub mod scan;
 pub mod scheduler;
-pub mod schema;
 pub mod serve;
 pub mod start;
 pub mod state;
@@ -63,7 +64,6 @@ pub fn router(app: App) -> Router {
         .merge(to_device::router())
         .merge(media::router())
         .merge(push::router())
-        .merge(scheduler::router())
         .merge(therapy::router())
         .fallback(async || Error::unrecognized())
         .method_not_allowed_fallback(async || Error::method_not_allowed())

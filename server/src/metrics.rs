@@ -32,7 +32,7 @@ pub const IN_FLIGHT: &str = "respite_requests_in_flight";
 pub const CONNECTIONS: &str = "respite_connections";
 /// What the ciphertext gate refused, by error code.
 pub const REFUSALS: &str = "respite_gate_refusals_total";
-/// What the store could not do, by kind.
+/// How often the store could not do what was asked.
 pub const STORE_ERRORS: &str = "respite_store_errors_total";
 
 /// Upper ends of the histogram's buckets, in seconds: from one commit to one long poll.

@@ -13,7 +13,7 @@ mod table;
 mod transaction;
 pub mod watch;
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use self::engine::{Cell, Span};
 pub use self::{
@@ -26,6 +26,9 @@ pub use self::{
 
 /// How often a transaction is tried again after a conflict before the caller is told to come back later.
 pub const MAX_ATTEMPTS: usize = 64;
+
+/// A read under way. It has taken what it needs of the key, so that it holds none of the caller's references.
+pub type Read<'s, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 's>>;
 
 /// A handle on the store; cheap to clone.
 #[derive(Clone)]
@@ -72,116 +75,111 @@ impl Store {
     }
 
     /// The value at a key.
-    pub async fn get<K: Key, V: Value>(
+    pub fn get<K: Key, V: Value>(
         &self,
         table: &Table<K, V>,
         key: impl AsKey<K>,
-    ) -> Result<Option<V>, StoreError> {
-        let found = self.engine.get(vec![table.key(&key)]).await?;
-        found
-            .into_iter()
-            .next()
-            .flatten()
-            .map(|bytes| V::decode(&bytes))
-            .transpose()
+    ) -> Read<'_, Option<V>> {
+        let found = self.engine.get(vec![table.key(&key)]);
+        Box::pin(async move { found.await?.pop().flatten().map(decode).transpose() })
     }
 
     /// The values at several keys, in their order.
-    pub async fn get_many<K: Key, V: Value, A: AsKey<K>>(
+    pub fn get_many<K: Key, V: Value, A: AsKey<K>>(
         &self,
         table: &Table<K, V>,
         keys: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<Option<V>>, StoreError> {
+    ) -> Read<'_, Vec<Option<V>>> {
         let keys: Vec<_> = keys.into_iter().map(|key| table.key(&key)).collect();
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let found = self.engine.get(keys).await?;
-        found
-            .into_iter()
-            .map(|value| value.map(|bytes| V::decode(&bytes)).transpose())
-            .collect()
+        self.many(keys)
     }
 
     /// The entries whose keys begin with `prefix`, in key order (or against it).
-    pub async fn scan<K: Key, V: Value>(
+    pub fn scan<K: Key, V: Value>(
         &self,
         table: &Table<K, V>,
         prefix: impl PrefixOf<K>,
         page: Page,
-    ) -> Result<Vec<(K, V)>, StoreError> {
+    ) -> Read<'_, Vec<(K, V)>> {
         let span = Span::prefix(table.prefix(&prefix), page.limit, page.backwards);
-        table.decode(self.engine.scan(span).await?)
+        let (table, found) = (*table, self.engine.scan(span));
+        Box::pin(async move { table.decode(found.await?) })
     }
 
     /// As [`Store::scan`], but only entries after `after` in the direction of reading.
-    pub async fn scan_after<K: Key, V: Value>(
+    pub fn scan_after<K: Key, V: Value>(
         &self,
         table: &Table<K, V>,
         prefix: impl PrefixOf<K>,
         after: impl AsKey<K>,
         page: Page,
-    ) -> Result<Vec<(K, V)>, StoreError> {
+    ) -> Read<'_, Vec<(K, V)>> {
         let span = Span::prefix(table.prefix(&prefix), page.limit, page.backwards)
             .starting_after(table.key(&after));
-        table.decode(self.engine.scan(span).await?)
+        let (table, found) = (*table, self.engine.scan(span));
+        Box::pin(async move { table.decode(found.await?) })
     }
 
     /// The number of the list's last entry; 0 when nothing was ever appended.
-    pub async fn head<K: Key, V: Value>(
-        &self,
-        list: &List<K, V>,
-        of: impl AsKey<K>,
-    ) -> Result<u64, StoreError> {
-        self.engine.head(list.key(&of)).await
+    pub fn head<K: Key, V: Value>(&self, list: &List<K, V>, of: impl AsKey<K>) -> Read<'_, u64> {
+        self.engine.head(list.key(&of))
     }
 
     /// The entries of a list with numbers above `after`, oldest first.
-    pub async fn after<K: Key, V: Value>(
+    pub fn after<K: Key, V: Value>(
         &self,
         list: &List<K, V>,
         of: impl AsKey<K>,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<(u64, V)>, StoreError> {
+    ) -> Read<'_, Vec<(u64, V)>> {
         let key = list.key(&of);
         let span = Span::prefix(key.clone(), limit, false).starting_after(Cell::number(key, after));
-        list.decode(self.engine.scan(span).await?)
+        let (list, found) = (*list, self.engine.scan(span));
+        Box::pin(async move { list.decode(found.await?) })
     }
 
     /// The entries of a list with numbers below `before`, newest first.
-    pub async fn before<K: Key, V: Value>(
+    pub fn before<K: Key, V: Value>(
         &self,
         list: &List<K, V>,
         of: impl AsKey<K>,
         before: u64,
         limit: usize,
-    ) -> Result<Vec<(u64, V)>, StoreError> {
+    ) -> Read<'_, Vec<(u64, V)>> {
         let key = list.key(&of);
         let span = Span::prefix(key.clone(), limit, true).starting_after(Cell::number(key, before));
-        list.decode(self.engine.scan(span).await?)
+        let (list, found) = (*list, self.engine.scan(span));
+        Box::pin(async move { list.decode(found.await?) })
     }
 
     /// The entries of a list with the given numbers, in the order asked for.
-    pub async fn entries<K: Key, V: Value>(
+    pub fn entries<K: Key, V: Value>(
         &self,
         list: &List<K, V>,
         of: impl AsKey<K>,
         numbers: &[u64],
-    ) -> Result<Vec<Option<V>>, StoreError> {
-        if numbers.is_empty() {
-            return Ok(Vec::new());
-        }
+    ) -> Read<'_, Vec<Option<V>>> {
         let key = list.key(&of);
         let keys = numbers
             .iter()
             .map(|number| Cell::number(key.clone(), *number))
             .collect();
-        let found = self.engine.get(keys).await?;
-        found
-            .into_iter()
-            .map(|value| value.map(|bytes| V::decode(&bytes)).transpose())
-            .collect()
+        self.many(keys)
+    }
+
+    fn many<V: Value>(&self, keys: Vec<Vec<u8>>) -> Read<'_, Vec<Option<V>>> {
+        if keys.is_empty() {
+            return Box::pin(async { Ok(Vec::new()) });
+        }
+        let found = self.engine.get(keys);
+        Box::pin(async move {
+            found
+                .await?
+                .into_iter()
+                .map(|value| value.map(decode).transpose())
+                .collect()
+        })
     }
 
     /// Tells when the list grows. Subscribe first, read second: then nothing is missed.
@@ -212,4 +210,8 @@ impl Store {
         }
         Err(StoreError::Conflict.into())
     }
+}
+
+fn decode<V: Value>(bytes: Vec<u8>) -> Result<V, StoreError> {
+    V::decode(&bytes)
 }

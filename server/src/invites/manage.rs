@@ -110,7 +110,7 @@ async fn list(
         .into_iter()
         .filter_map(|(_, invite)| shown(invite))
         .collect();
-    invites.sort_by(|a, b| b.created_ts.cmp(&a.created_ts));
+    invites.sort_by_key(|invite| std::cmp::Reverse(invite.created_ts));
     Ok(list_invites::Response::new(invites))
 }
 

@@ -162,3 +162,6 @@ fn turn(user: &UserId, device: &DeviceId) -> &'static Mutex<()> {
         .and_then(|queue| TURNS.get(queue))
         .unwrap_or(&ONLY)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub(super) fn router() -> Router<App> {
 }
 
 /// Needs the password, except from a user who has no such keys yet or uploads those that are there already.
-async fn upload(app: App, me: Device, request: Request) -> Result<Response> {
+pub(super) async fn upload(app: App, me: Device, request: Request) -> Result<Response> {
     let stored = app.store.get(&CROSS_SIGNING_KEYS, &me.user).await?;
     let new = checked(
         &app.store,

@@ -31,7 +31,7 @@ pub(super) fn router() -> Router<App> {
 
 /// Any user of this server may be asked about. Every such user is in the answer, if need be with no devices: a client
 /// takes a missing one for a failure and asks again and again.
-async fn query(app: App, me: Device, request: Request) -> Result<Response> {
+pub(super) async fn query(app: App, me: Device, request: Request) -> Result<Response> {
     if request.device_keys.len() > MAX_USERS {
         return Err(Error::too_large(
             "Too many users at once. Ask about at most 1,000 in one request.",

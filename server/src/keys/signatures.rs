@@ -39,7 +39,7 @@ pub(super) fn router() -> Router<App> {
     endpoint::<_, _, _, _>(upload)
 }
 
-async fn upload(app: App, me: Device, request: Request) -> Result<Response> {
+pub(super) async fn upload(app: App, me: Device, request: Request) -> Result<Response> {
     let body = through_gate(&request)?;
     let mut response = Response::new();
     let mut valid = Vec::new();

@@ -115,7 +115,7 @@ pub(super) fn add_signatures(
     };
     for (key_id, signature) in more {
         of_signer
-            .entry(key_id.into())
+            .entry(key_id)
             .or_insert(CanonicalJsonValue::String(signature));
     }
 }

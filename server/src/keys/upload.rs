@@ -39,7 +39,7 @@ pub(super) fn router() -> Router<App> {
     endpoint::<_, _, _, _>(upload)
 }
 
-async fn upload(app: App, me: Device, request: Request) -> Result<Response> {
+pub(super) async fn upload(app: App, me: Device, request: Request) -> Result<Response> {
     if request.one_time_keys.len() > MAX_UPLOADED_KEYS
         || request.fallback_keys.len() > MAX_ALGORITHMS
     {
@@ -158,7 +158,7 @@ async fn publish_in(tx: &mut Tx, app: &App, me: &Device, keys: &CanonicalJsonObj
 
 /// Adds the keys that are new and answers with the counts. The row of counts is checked at commit and changes with every
 /// change of the keys, so that what is read beside it holds.
-async fn store_keys_in(
+pub(super) async fn store_keys_in(
     tx: &mut Tx,
     user: &UserId,
     device: &DeviceId,

@@ -206,3 +206,6 @@ fn not_written(error: io::Error) -> Error {
         kind => StoreError::Unavailable(format!("a blob cannot be written: {kind}")).into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Connections: how they are accepted, which protocol they speak, and how they end.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use ::metrics::gauge;
 use axum::Router;
@@ -133,20 +133,25 @@ impl Shared {
 
     async fn speak(&self, stream: TcpStream) {
         match &self.tls {
-            None => {
-                let mut begins = [0; HTTP2_BEGINS.len()];
-                let peeked = timeout(self.header_wait, stream.peek(&mut begins)).await;
-                if let Ok(Ok(1..)) = peeked {
-                    self.exchange(stream, begins == *HTTP2_BEGINS).await;
-                }
-            }
-            Some(tls) => {
-                let greeted = timeout(self.header_wait, tls.acceptor().accept(stream)).await;
-                if let Ok(Ok(stream)) = greeted {
-                    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    self.exchange(stream, is_http2).await;
-                }
-            }
+            None => self.speak_plainly(stream).await,
+            // Boxed, so that connections without TLS have no room for it.
+            Some(tls) => Box::pin(self.speak_secretly(stream, tls)).await,
+        }
+    }
+
+    async fn speak_plainly(&self, stream: TcpStream) {
+        let mut begins = [0; HTTP2_BEGINS.len()];
+        let peeked = timeout(self.header_wait, stream.peek(&mut begins)).await;
+        if let Ok(Ok(1..)) = peeked {
+            self.exchange(stream, begins == *HTTP2_BEGINS).await;
+        }
+    }
+
+    async fn speak_secretly(&self, stream: TcpStream, tls: &Tls) {
+        let greeted = timeout(self.header_wait, tls.acceptor().accept(stream)).await;
+        if let Ok(Ok(stream)) = greeted {
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            self.exchange(stream, is_http2).await;
         }
     }
 
@@ -158,15 +163,19 @@ impl Shared {
         let io = TokioIo::new(stream);
         let service = self.service.clone();
         if is_http2 {
-            self.drive(self.http2.serve_connection(io, service)).await;
+            let connection = self.http2.serve_connection(io, service);
+            self.drive(Box::pin(connection)).await;
         } else {
-            self.drive(self.http1.serve_connection(io, service)).await;
+            let connection = self.http1.serve_connection(io, service);
+            self.drive(Box::pin(connection)).await;
         }
     }
 
     /// Runs a connection to its end. How a client's connection breaks is not worth a line in the log.
-    async fn drive(&self, connection: impl GracefulConnection) {
-        let mut connection = pin!(connection);
+    ///
+    /// The connection is boxed: a task that had room for either protocol, with and without TLS, would cost every idle client
+    /// the largest of them.
+    async fn drive(&self, mut connection: Pin<Box<impl GracefulConnection>>) {
         if self
             .stop
             .run_until_cancelled(connection.as_mut())

@@ -13,14 +13,14 @@ use super::{
 const ENCODING: u8 = 1;
 
 /// A value in the store. Anything serde can take without looking at the input's own types (keep JSON as text).
-pub trait Value: Sized + Send {
+pub trait Value: Sized + Send + 'static {
     /// The value's bytes.
     fn encode(&self) -> Result<Vec<u8>, StoreError>;
     /// The value again.
     fn decode(bytes: &[u8]) -> Result<Self, StoreError>;
 }
 
-impl<T: Serialize + DeserializeOwned + Send> Value for T {
+impl<T: Serialize + DeserializeOwned + Send + 'static> Value for T {
     fn encode(&self) -> Result<Vec<u8>, StoreError> {
         postcard::to_extend(self, vec![ENCODING]).map_err(|error| {
             StoreError::Damaged(format!("a value that cannot be encoded: {error}"))
@@ -67,6 +67,14 @@ pub struct Table<K, V> {
     name: &'static str,
     marker: PhantomData<fn() -> (K, V)>,
 }
+
+impl<K, V> Clone for Table<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Table<K, V> {}
 
 impl<K: Key, V: Value> Table<K, V> {
     /// A table with its number, which no other table or list may have, and its name.
@@ -121,6 +129,14 @@ impl<K: Key, V: Value> Table<K, V> {
 pub struct List<K, V> {
     table: Table<K, V>,
 }
+
+impl<K, V> Clone for List<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for List<K, V> {}
 
 impl<K: Key, V: Value> List<K, V> {
     /// A family of lists with its number and name.

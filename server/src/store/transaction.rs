@@ -1,7 +1,7 @@
 //! A transaction: reads that are checked again at commit, and the writes that depend on them.
 
 use super::{
-    AsKey, Key, List, Numbered, PrefixOf, Store, StoreError, Table, Value,
+    AsKey, Key, List, Numbered, PrefixOf, Read, Store, StoreError, Table, Value,
     engine::{Cell, Check, Write, WriteSet},
 };
 
@@ -50,25 +50,27 @@ impl Tx {
     }
 
     /// Reads a value, and makes the commit depend on it: if it has changed by then, the transaction runs again.
-    pub async fn get<K: Key, V: Value>(
+    pub fn get<K: Key, V: Value>(
         &mut self,
         table: &Table<K, V>,
         key: impl AsKey<K>,
-    ) -> Result<Option<V>, StoreError> {
+    ) -> Read<'_, Option<V>> {
         let key = table.key(&key);
-        let found = self
-            .store
-            .engine
-            .get(vec![key.clone()])
-            .await?
-            .pop()
-            .flatten();
-        let value = found.as_deref().map(V::decode).transpose()?;
-        self.writes.checks.push(Check {
-            key,
-            expected: found,
-        });
-        Ok(value)
+        Box::pin(async move {
+            let found = self
+                .store
+                .engine
+                .get(vec![key.clone()])
+                .await?
+                .pop()
+                .flatten();
+            let value = found.as_deref().map(V::decode).transpose()?;
+            self.writes.checks.push(Check {
+                key,
+                expected: found,
+            });
+            Ok(value)
+        })
     }
 
     /// Sets a value.

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use ruma::{
-    EventId, OwnedEventId,
+    OwnedEventId,
     api::client::{
         read_marker::set_read_marker,
         receipt::create_receipt::{self, v3::ReceiptType as Asked},
@@ -65,7 +65,9 @@ async fn set_receipt(
         Asked::ReadPrivate => Kind::Receipt(ReceiptType::ReadPrivate, request.thread.clone()),
         Asked::FullyRead if request.thread == ReceiptThread::Unthreaded => Kind::FullyRead,
         Asked::FullyRead => {
-            return Err(Error::invalid_param("Only read receipts can be of a thread."));
+            return Err(Error::invalid_param(
+                "Only read receipts can be of a thread.",
+            ));
         }
         _ => return Err(Error::invalid_param("There is no such type of receipt.")),
     };
@@ -81,7 +83,16 @@ async fn set_receipt(
         }
     }
     let (position, _) = readable.event(&app, &request.event_id).await?;
-    set(&app, &room, &[Mark { kind, event_id: request.event_id, position }]).await?;
+    set(
+        &app,
+        &room,
+        &[Mark {
+            kind,
+            event_id: request.event_id,
+            position,
+        }],
+    )
+    .await?;
     Ok(create_receipt::v3::Response::new())
 }
 
@@ -97,11 +108,18 @@ async fn set_markers(
     for (kind, event_id) in [
         (Kind::FullyRead, request.fully_read),
         (receipt(ReceiptType::Read), request.read_receipt),
-        (receipt(ReceiptType::ReadPrivate), request.private_read_receipt),
+        (
+            receipt(ReceiptType::ReadPrivate),
+            request.private_read_receipt,
+        ),
     ] {
         if let Some(event_id) = event_id {
             let (position, _) = readable.event(&app, &event_id).await?;
-            marks.push(Mark { kind, event_id, position });
+            marks.push(Mark {
+                kind,
+                event_id,
+                position,
+            });
         }
     }
     set(&app, &room, &marks).await?;
@@ -109,15 +127,11 @@ async fn set_markers(
 }
 
 async fn set(app: &App, room: &Joined, marks: &[Mark]) -> Result<()> {
+    let now = app.clock.millis();
     app.store
-        .transact(|mut tx| async move {
+        .transact(async |mut tx| {
             for mark in marks {
-                match &mark.kind {
-                    Kind::FullyRead => set_fully_read_in(&mut tx, room, mark).await?,
-                    Kind::Receipt(kind, thread) => {
-                        set_receipt_in(&mut tx, app, room, mark, kind, thread).await?;
-                    }
-                }
+                set_in(&mut tx, now, room, mark).await?;
             }
             Ok::<_, Error>((tx, ()))
         })
@@ -125,10 +139,17 @@ async fn set(app: &App, room: &Joined, marks: &[Mark]) -> Result<()> {
     Ok(())
 }
 
+async fn set_in(tx: &mut Tx, now: u64, room: &Joined, mark: &Mark) -> Result<()> {
+    match &mark.kind {
+        Kind::FullyRead => set_fully_read_in(tx, room, mark).await,
+        Kind::Receipt(kind, thread) => set_receipt_in(tx, now, room, mark, kind, thread).await,
+    }
+}
+
 /// Receipts only move forward: an older one that arrives late is no error, and changes nothing.
 async fn set_receipt_in(
     tx: &mut Tx,
-    app: &App,
+    now: u64,
     room: &Joined,
     mark: &Mark,
     kind: &ReceiptType,
@@ -141,16 +162,21 @@ async fn set_receipt_in(
         Some(_) => {}
         None => {
             let own = (&*room.room_id, &*room.user);
-            let kept = tx.store().scan(&RECEIPTS, own, Page::first(MAX_RECEIPTS_OF_USER)).await?;
+            let kept = tx
+                .store()
+                .scan(&RECEIPTS, own, Page::first(MAX_RECEIPTS_OF_USER))
+                .await?;
             if kept.len() >= MAX_RECEIPTS_OF_USER {
-                return Err(Error::invalid_param("You have receipts in too many threads here."));
+                return Err(Error::invalid_param(
+                    "You have receipts in too many threads here.",
+                ));
             }
         }
     }
     let receipt = Receipt {
         event_id: mark.event_id.clone(),
         position: mark.position,
-        ts: app.clock.millis(),
+        ts: now,
     };
     tx.put(&RECEIPTS, place, &receipt)?;
     let entry = Entry::Receipt(room.room_id.clone(), room.user.clone(), of.clone());
@@ -173,15 +199,14 @@ async fn set_fully_read_in(tx: &mut Tx, room: &Joined, mark: &Mark) -> Result<()
     let before = tx.get(&account_data::ACCOUNT_DATA, place).await?;
     let before = before.and_then(|json| serde_json::from_str::<FullyRead>(&json).ok());
     if let Some(before) = before
-        && position(tx, &before.event_id).await? >= Some(mark.position)
+        && let Some(place) = tx.store().get(&EVENT_POSITIONS, before.event_id).await?
+        && place.number() >= mark.position
     {
         return Ok(());
     }
-    let json = serde_json::to_string(&FullyRead { event_id: mark.event_id.clone() })
-        .map_err(|_| Error::internal("a read marker that is not JSON"))?;
+    let json = serde_json::to_string(&FullyRead {
+        event_id: mark.event_id.clone(),
+    })
+    .map_err(|_| Error::internal("a read marker that is not JSON"))?;
     account_data::set_in(tx, &room.user, Some(&room.room_id), FULLY_READ, &json).await
-}
-
-async fn position(tx: &Tx, event: &EventId) -> Result<Option<u64>> {
-    Ok(tx.store().get(&EVENT_POSITIONS, event).await?.map(|place| place.number()))
 }

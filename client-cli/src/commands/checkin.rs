@@ -1,0 +1,92 @@
+mod answer;
+mod ask;
+mod cancel;
+mod list;
+mod postpone;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use matrix_sdk::Room;
+use respite_protocol::api::list_prompts::Prompt;
+
+use super::Context;
+use crate::{
+    checkins,
+    names::{Named, resolve},
+    terminal, time,
+};
+
+/// How far back check-ins are looked for, in entries of the room.
+const WINDOW: usize = 300;
+
+/// Ask how someone is, now or between their shifts, and answer.
+#[derive(Args, Debug)]
+pub(super) struct Checkin {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ask(ask::Ask),
+    Answer(answer::Answer),
+    List(list::List),
+    Cancel(cancel::Cancel),
+    Postpone(postpone::Postpone),
+}
+
+impl Checkin {
+    pub(super) async fn run(self, context: &Context) -> Result<()> {
+        match self.command {
+            Command::Ask(command) => command.run(context).await,
+            Command::Answer(command) => command.run(context).await,
+            Command::List(command) => command.run(context).await,
+            Command::Cancel(command) => command.run(context).await,
+            Command::Postpone(command) => command.run(context).await,
+        }
+    }
+}
+
+/// The scheduled check-in that `id` stands for: the only one, if none is named.
+async fn scheduled(context: &Context, room: &Room, id: Option<&str>) -> Result<Prompt> {
+    // A reminder goes with its check-in.
+    let mut prompts = checkins::waiting(room).await?;
+    if id.is_none() {
+        let all: Vec<_> = prompts
+            .iter()
+            .map(|prompt| prompt.prompt_id.clone())
+            .collect();
+        prompts.retain(|prompt| {
+            prompt
+                .reminds
+                .as_ref()
+                .is_none_or(|original| !all.contains(original))
+        });
+    }
+    let now = context.now();
+    let named: Vec<_> = prompts
+        .into_iter()
+        .map(|prompt| Named {
+            id: prompt.prompt_id.clone(),
+            label: format!(
+                "{} ({})",
+                terminal::line(&prompt.prompt_id),
+                time::shown(time::from_matrix(prompt.release_ts), &now)
+            ),
+            aliases: Vec::new(),
+            thing: prompt,
+        })
+        .collect();
+    match (id, named.as_slice()) {
+        (None, [only]) => Ok(only.thing.clone()),
+        (None, []) => anyhow::bail!("nothing is scheduled in this room"),
+        (None, many) => {
+            let labels: Vec<_> = many.iter().map(|named| named.label.clone()).collect();
+            anyhow::bail!(
+                "more than one check-in is scheduled; name one: {}",
+                labels.join(", ")
+            )
+        }
+        (Some(id), all) => Ok(resolve("scheduled check-in", id, all)?.thing.clone()),
+    }
+}

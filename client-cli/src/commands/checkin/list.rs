@@ -1,0 +1,151 @@
+use anyhow::Result;
+use clap::Args;
+use jiff::{Timestamp, Zoned};
+use serde::Serialize;
+
+use super::super::Context;
+use crate::{
+    checkins::{self, Given},
+    history,
+    render::{self, Names},
+    rooms, terminal, time,
+};
+
+/// List the check-ins of a room: asked, answered, and scheduled.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: respite checkin list heron")]
+pub(crate) struct List {
+    /// The room: a person in it, the beginning of their name, or the room's id.
+    room: String,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Line {
+    Asked {
+        id: String,
+        by: String,
+        text: String,
+        time: Timestamp,
+        expires: Option<Timestamp>,
+        state: &'static str,
+        answers: Vec<Given>,
+        #[serde(skip)]
+        names: Vec<String>,
+    },
+    Scheduled {
+        prompt_id: String,
+        addressee: String,
+        time: Timestamp,
+        expires: Option<Timestamp>,
+        reminder: bool,
+        text: Option<String>,
+    },
+}
+
+impl List {
+    pub(crate) async fn run(self, context: &Context) -> Result<()> {
+        let now = context.now();
+        let lines = context
+            .connected(async |session| {
+                let room = rooms::joined(session.client(), &self.room).await?;
+                let entries = history::recent(&room, super::WINDOW).await?;
+                let names = Names::of(&room, &entries).await?;
+                let mut lines: Vec<_> = checkins::agenda(&entries)
+                    .into_iter()
+                    .map(|asked| asked_line(asked, &names, now.timestamp()))
+                    .collect();
+                for prompt in checkins::waiting(&room).await? {
+                    lines.push(Line::Scheduled {
+                        text: checkins::remembered(&room, &prompt.prompt_id).await?,
+                        prompt_id: prompt.prompt_id,
+                        addressee: rooms::pseudonym(&room, &prompt.addressee).await?,
+                        time: time::from_matrix(prompt.release_ts),
+                        expires: prompt.expires_ts.map(time::from_matrix),
+                        reminder: prompt.unless_written_since.is_some(),
+                    });
+                }
+                Ok(lines)
+            })
+            .await?;
+        context
+            .out
+            .list(&lines, "There are no check-ins here.", |line| {
+                shown(line, &now)
+            })
+    }
+}
+
+fn asked_line(asked: checkins::Asked, names: &Names, now: Timestamp) -> Line {
+    let state = match (asked.answers.is_empty(), asked.is_expired(now)) {
+        (false, _) => "answered",
+        (true, true) => "expired",
+        (true, false) => "open",
+    };
+    Line::Asked {
+        id: asked.checkin.original().to_string(),
+        by: names.of_user(&asked.sender),
+        text: asked.checkin.text,
+        time: asked.at,
+        expires: asked.expires,
+        state,
+        names: asked
+            .answers
+            .iter()
+            .map(|given| names.of_user(&given.by))
+            .collect(),
+        answers: asked.answers,
+    }
+}
+
+fn shown(line: &Line, now: &Zoned) -> String {
+    match line {
+        Line::Asked {
+            id,
+            by,
+            text,
+            time,
+            expires,
+            state,
+            answers,
+            names,
+        } => {
+            let until = match expires {
+                Some(expires) if *state == "open" => {
+                    format!(" until {}", time::shown(*expires, now))
+                }
+                _ => String::new(),
+            };
+            let mut shown = format!(
+                "{}  {id}  [{state}{until}] {by}: {}",
+                time::shown(*time, now),
+                terminal::line(text)
+            );
+            for (given, name) in answers.iter().zip(names) {
+                let answer = render::answer(given.value, given.note.as_deref());
+                shown.push_str(&format!(
+                    "\n    {} {name}: {answer}",
+                    time::shown(given.at, now)
+                ));
+            }
+            shown
+        }
+        Line::Scheduled {
+            prompt_id,
+            addressee,
+            time,
+            reminder,
+            text,
+            ..
+        } => {
+            let what = if *reminder { "reminder" } else { "scheduled" };
+            let text = text.as_deref().map(terminal::line);
+            format!(
+                "{}  {}  [{what}] for {addressee}: {}",
+                time::shown(*time, now),
+                terminal::line(prompt_id),
+                text.as_deref().unwrap_or("(written on another device)")
+            )
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use ruma::{UserId, push::RuleKind, room_id};
+
+use super::{Incoming, MAX_COUNTED, TRIMMED_AT_ONCE, notify_in, read_up_to_in, unread};
+use crate::{
+    fixture::{store, user},
+    push::{PUSH_RULES, ruleset},
+    store::{List, Store, StoreError},
+};
+
+const TIMELINE: List<String, String> = List::new(0x7777, "timeline of this test");
+
+async fn write(store: &Store, kind: &str, content: &str) {
+    let room = room_id!("!night:localhost");
+    let (therapist, nurse) = (user("therapist"), user("nurse"));
+    let json = &format!(
+        r#"{{"type":"{kind}","sender":"{therapist}","room_id":"{room}","content":{content}}}"#
+    );
+    let (therapist, nurse): (&UserId, &UserId) = (&therapist, &nurse);
+    store
+        .transact(|mut tx| async move {
+            let position = tx.append(&TIMELINE, "room", &String::new())?;
+            let event = Incoming {
+                room,
+                sender: therapist,
+                kind,
+                position,
+                json,
+                joined: 2,
+                power_levels: None,
+            };
+            notify_in(&mut tx, &event, [therapist, nurse].into_iter()).await?;
+            Ok::<_, StoreError>((tx, ()))
+        })
+        .await
+        .unwrap();
+}
+
+async fn read_up_to(store: &Store, position: u64) {
+    let (nurse, room) = (&user("nurse"), room_id!("!night:localhost"));
+    store
+        .transact(|mut tx| async move {
+            read_up_to_in(&mut tx, nurse, room, position).await?;
+            Ok::<_, StoreError>((tx, ()))
+        })
+        .await
+        .unwrap();
+}
+
+async fn of(store: &Store, name: &str) -> (u64, u64) {
+    unread(store, &user(name), room_id!("!night:localhost"))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_was_written_while_she_slept_is_unread_until_she_reads_it() {
+    let (_directory, store) = store();
+    for _ in 0..3 {
+        write(&store, "m.room.encrypted", "{}").await;
+    }
+    assert_eq!(of(&store, "nurse").await, (3, 0));
+    assert_eq!(of(&store, "therapist").await, (0, 0));
+    read_up_to(&store, 2).await;
+    assert_eq!(of(&store, "nurse").await, (1, 0));
+    read_up_to(&store, 1).await;
+    assert_eq!(of(&store, "nurse").await, (1, 0));
+    read_up_to(&store, 3).await;
+    assert_eq!(of(&store, "nurse").await, (0, 0));
+    write(&store, "m.room.encrypted", "{}").await;
+    assert_eq!(of(&store, "nurse").await, (1, 0));
+}
+
+#[tokio::test]
+async fn redactions_and_changes_of_the_room_ring_nowhere() {
+    let (_directory, store) = store();
+    write(&store, "m.room.redaction", "{}").await;
+    write(&store, "m.room.power_levels", "{}").await;
+    assert_eq!(of(&store, "nurse").await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_mention_in_a_plain_room_is_a_highlight() {
+    let (_directory, store) = store();
+    write(
+        &store,
+        "m.room.message",
+        r#"{"body":"hello","m.mentions":{"user_ids":["@nurse:localhost"]}}"#,
+    )
+    .await;
+    assert_eq!(of(&store, "nurse").await, (1, 1));
+}
+
+#[tokio::test]
+async fn who_has_silenced_everything_is_not_notified() {
+    let (_directory, store) = store();
+    let nurse = &user("nurse");
+    let mut rules = ruleset(&store, nurse).await.unwrap();
+    rules
+        .set_enabled(RuleKind::Override, ".m.rule.master", true)
+        .unwrap();
+    let rules = &serde_json::to_string(&rules).unwrap();
+    store
+        .transact(|mut tx| async move {
+            tx.put(&PUSH_RULES, nurse, rules)?;
+            Ok::<_, StoreError>((tx, ()))
+        })
+        .await
+        .unwrap();
+    write(&store, "m.room.encrypted", "{}").await;
+    assert_eq!(of(&store, "nurse").await, (0, 0));
+}
+
+#[tokio::test]
+async fn after_a_long_absence_one_receipt_clears_everything() {
+    let (_directory, store) = store();
+    let many = (TRIMMED_AT_ONCE + MAX_COUNTED / 2 + 10) as u64;
+    for _ in 0..many {
+        write(&store, "m.room.encrypted", "{}").await;
+    }
+    assert_eq!(of(&store, "nurse").await, (MAX_COUNTED as u64, 0));
+    read_up_to(&store, many - 1).await;
+    assert_eq!(of(&store, "nurse").await, (1, 0));
+    write(&store, "m.room.encrypted", "{}").await;
+    assert_eq!(of(&store, "nurse").await, (2, 0));
+}
