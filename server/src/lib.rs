@@ -31,7 +31,6 @@ pub mod push;
 pub mod rooms;
 pub mod scan;
 pub mod scheduler;
-pub mod schema;
 pub mod serve;
 pub mod start;
 pub mod state;
@@ -67,7 +66,6 @@ pub fn router(app: App) -> Router {
         .merge(to_device::router())
         .merge(media::router())
         .merge(push::router())
-        .merge(scheduler::router())
         .merge(therapy::router())
         .fallback(async || Error::unrecognized())
         .method_not_allowed_fallback(async || Error::method_not_allowed())

@@ -1,8 +1,229 @@
-//! Placeholder: scheduler.
-use crate::state::App;
-use axum::Router;
+//! Ciphertext that is released later, exactly once: the commit that puts the event into the room is the one that takes it
+//! off the schedule.
 
-/// The endpoints.
-pub fn router() -> Router<App> {
-    Router::new()
+mod release;
+#[cfg(test)]
+mod tests;
+
+use respite_protocol::api::{MAX_PROMPTS_PER_ROOM, list_prompts::PromptState};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId};
+use serde::{Deserialize, Serialize};
+
+pub use self::release::{release_due, run};
+use crate::{
+    error::{Error, Result},
+    state::App,
+    store::{Page, Store, StoreError, Table, Tx},
+};
+
+/// What is scheduled, and for a while what became of it, by id.
+pub const SCHEDULED: Table<String, Scheduled> = Table::new(0x0901, "scheduled");
+/// What waits, by the time that it is due at.
+pub const DUE: Table<(u64, String), ()> = Table::new(0x0902, "scheduled_due");
+/// The ids of a room.
+pub const OF_ROOM: Table<(OwnedRoomId, String), ()> = Table::new(0x0903, "scheduled_of_room");
+/// The ids that requests were given, by the hash of user, device, room and transaction id.
+pub const REQUESTS: Table<[u8; 32], String> = Table::new(0x0904, "scheduled_requests");
+
+/// How long it can be seen what became of something, in milliseconds: 30 days.
+pub const REMEMBERED_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// The most entries of one room that are looked at: those that wait, and those that are remembered.
+const MAX_OF_ROOM: usize = 4 * MAX_PROMPTS_PER_ROOM;
+const ID_LENGTH: usize = 26;
+
+/// An event that waits for its time. Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduled {
+    /// Where it goes.
+    pub room: OwnedRoomId,
+    /// Who sends it.
+    pub sender: OwnedUserId,
+    /// Whom it is for.
+    pub addressee: OwnedUserId,
+    /// When it is due.
+    pub release: u64,
+    /// From when on it is dropped instead.
+    pub expires: Option<u64>,
+    /// It is dropped if the addressee has written in the room since then.
+    pub unless_written_since: Option<u64>,
+    /// What it follows: it is moved and cancelled together with that.
+    pub follows: Option<String>,
+    /// What became of it.
+    pub fate: Fate,
+    /// The event's type and content, as JSON, while it waits.
+    pub event: Option<(String, String)>,
+}
+
+/// What became of something scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// It waits for its time.
+    Waiting,
+    /// It is in the room.
+    Released,
+    /// It expired, the addressee had written, or its sender may not write there any more.
+    Dropped,
+    /// Somebody who may has cancelled it.
+    Cancelled,
+}
+
+impl From<Fate> for PromptState {
+    fn from(fate: Fate) -> Self {
+        match fate {
+            Fate::Waiting => Self::Waiting,
+            Fate::Released => Self::Released,
+            Fate::Dropped => Self::Dropped,
+            Fate::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// Schedules an event; the same request (by `request`, see [`REQUESTS`]) schedules it once.
+///
+/// # Errors
+/// 429 when the room has too many waiting; 404 when what it follows does not wait in the same room.
+pub async fn schedule(app: &App, request: [u8; 32], event: Scheduled) -> Result<String> {
+    let now = app.clock.millis();
+    let event = &event;
+    let committed = app
+        .store
+        .transact(|mut tx: Tx| async move {
+            if let Some(id) = tx.get(&REQUESTS, request).await? {
+                return Ok((tx, id));
+            }
+            make_space(&mut tx, &event.room, now).await?;
+            if let Some(followed) = &event.follows {
+                waiting(&mut tx, followed)
+                    .await?
+                    .filter(|followed| {
+                        followed.room == event.room && followed.sender == event.sender
+                    })
+                    .ok_or_else(gone)?;
+            }
+            let id = app.random.text(ID_LENGTH);
+            tx.put(&REQUESTS, request, &id)?;
+            tx.put(&OF_ROOM, (&event.room, &id), &())?;
+            tx.put(&DUE, (event.release, &id), &())?;
+            tx.put(&SCHEDULED, &id, event)?;
+            Ok::<_, Error>((tx, id))
+        })
+        .await?;
+    Ok(committed.value)
+}
+
+/// What is or was scheduled in a room, by release time.
+///
+/// # Errors
+/// The store's.
+pub async fn of_room(store: &Store, room: &RoomId) -> Result<Vec<(String, Scheduled)>, StoreError> {
+    let ids = store
+        .scan(&OF_ROOM, (room,), Page::first(MAX_OF_ROOM))
+        .await?;
+    let ids: Vec<String> = ids.into_iter().map(|((_, id), ())| id).collect();
+    let found = store.get_many(&SCHEDULED, &ids).await?;
+    let mut all: Vec<_> = ids
+        .into_iter()
+        .zip(found)
+        .filter_map(|(id, it)| it.map(|it| (id, it)))
+        .collect();
+    all.sort_by(|(_, a), (_, b)| a.release.cmp(&b.release));
+    Ok(all)
+}
+
+/// Moves what waits to another time, and what follows it by as much; expiries move along.
+///
+/// # Errors
+/// 404 when it does not wait any more, or `user` is neither its sender nor its addressee.
+pub async fn postpone(app: &App, user: &OwnedUserId, id: &str, release: u64) -> Result<()> {
+    change(app, user, id, |item, first| {
+        let by = i128::from(release) - i128::from(first.release);
+        let moved = |time: u64| u64::try_from(i128::from(time) + by).unwrap_or_default();
+        item.release = moved(item.release);
+        item.expires = item.expires.map(moved);
+        item.unless_written_since = item.unless_written_since.map(moved);
+    })
+    .await
+}
+
+/// Cancels what waits, and what follows it.
+///
+/// # Errors
+/// 404 when it does not wait any more, or `user` is neither its sender nor its addressee.
+pub async fn cancel(app: &App, user: &OwnedUserId, id: &str) -> Result<()> {
+    change(app, user, id, |item, _| {
+        item.fate = Fate::Cancelled;
+        item.event = None;
+    })
+    .await
+}
+
+/// Changes something that waits, and all that follows it, in one commit.
+async fn change(
+    app: &App,
+    user: &OwnedUserId,
+    id: &str,
+    act: impl Fn(&mut Scheduled, &Scheduled) + Send + Sync,
+) -> Result<()> {
+    let (act, id) = (&act, &id.to_owned());
+    app.store
+        .transact(|mut tx: Tx| async move {
+            let first = waiting(&mut tx, id)
+                .await?
+                .filter(|item| item.sender == *user || item.addressee == *user)
+                .ok_or_else(gone)?;
+            let mut concerned = vec![id.clone()];
+            concerned.extend(
+                of_room(tx.store(), &first.room)
+                    .await?
+                    .into_iter()
+                    .filter(|(_, item)| item.follows.as_ref() == Some(id))
+                    .map(|(id, _)| id),
+            );
+            for id in concerned {
+                let Some(mut item) = waiting(&mut tx, &id).await? else {
+                    continue;
+                };
+                tx.delete(&DUE, (item.release, &id));
+                act(&mut item, &first);
+                if item.fate == Fate::Waiting {
+                    tx.put(&DUE, (item.release, &id), &())?;
+                }
+                tx.put(&SCHEDULED, &id, &item)?;
+            }
+            Ok::<_, Error>((tx, ()))
+        })
+        .await?;
+    Ok(())
+}
+
+async fn waiting(tx: &mut Tx, id: &String) -> Result<Option<Scheduled>> {
+    Ok(tx
+        .get(&SCHEDULED, id)
+        .await?
+        .filter(|item| item.fate == Fate::Waiting))
+}
+
+/// Forgets what was over long ago, and refuses more than the room may have.
+async fn make_space(tx: &mut Tx, room: &RoomId, now: u64) -> Result<()> {
+    let all = of_room(tx.store(), room).await?;
+    let waiting = all
+        .iter()
+        .filter(|(_, item)| item.fate == Fate::Waiting)
+        .count();
+    if waiting >= MAX_PROMPTS_PER_ROOM || all.len() >= MAX_OF_ROOM {
+        return Err(Error::too_large(
+            "Too many check-ins wait in this room. Cancel some first.",
+        ));
+    }
+    for (id, item) in all {
+        if item.fate != Fate::Waiting && item.release.saturating_add(REMEMBERED_MS) < now {
+            tx.delete(&SCHEDULED, &id);
+            tx.delete(&OF_ROOM, (room, &id));
+        }
+    }
+    Ok(())
+}
+
+fn gone() -> Error {
+    Error::not_found("There is no such check-in waiting, or it is not yours to change.")
 }

@@ -414,7 +414,6 @@ impl<'a> Draft<'a> {
 }
 
 /// What a draft wrote.
-#[must_use = "settle it once the transaction is committed"]
 pub struct Written {
     room_id: OwnedRoomId,
     latest: Option<(Latest, Slot)>,

@@ -1,0 +1,140 @@
+//! Releasing what is due.
+
+use std::time::Duration;
+
+use super::{DUE, Fate, SCHEDULED, Scheduled};
+use crate::{
+    error::{Error, Result},
+    gate,
+    rooms::{
+        append::{self, NewEvent},
+        event::TIMELINE,
+    },
+    state::App,
+    store::{Page, Store, Tx},
+};
+
+/// How often it is looked whether something is due.
+const TICK: Duration = Duration::from_millis(250);
+/// How many are released before it is looked again what is due first.
+const BATCH: usize = 64;
+/// How far back it is looked whether the addressee has written.
+const LOOK_BACK: usize = 2_000;
+const LOOK_BACK_PAGE: usize = 100;
+
+/// Releases what becomes due until the server stops. What became due while the server was not running is released at once,
+/// or dropped if it has expired.
+pub async fn run(app: App) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = release_due(&app).await {
+            tracing::warn!(
+                ?error,
+                "what is due could not be released; it is tried again"
+            );
+        }
+    }
+}
+
+/// Releases or drops everything that is due now; returns how much that was.
+///
+/// # Errors
+/// The store's; what was not yet released stays scheduled.
+pub async fn release_due(app: &App) -> Result<usize> {
+    let mut done = 0;
+    loop {
+        let now = app.clock.millis();
+        let due = app.store.scan(&DUE, (), Page::first(BATCH)).await?;
+        let due: Vec<_> = due
+            .into_iter()
+            .filter(|((time, _), ())| *time <= now)
+            .collect();
+        if due.is_empty() {
+            return Ok(done);
+        }
+        for ((_, id), ()) in due {
+            match settle(app, &id, now, true).await {
+                Err(Error::Matrix { status, .. }) if status.is_client_error() => {
+                    // The sender may not write there any more: nobody would ever be able to release it.
+                    settle(app, &id, now, false).await?;
+                }
+                settled => settled?,
+            }
+            done += 1;
+        }
+    }
+}
+
+/// Takes one item off the schedule, and releases it in the same commit if it is to be released.
+async fn settle(app: &App, id: &String, now: u64, may_release: bool) -> Result<()> {
+    app.store
+        .transact(|mut tx: Tx| async move {
+            let Some(mut item) = tx.get(&SCHEDULED, id).await? else {
+                return Ok((tx, ()));
+            };
+            if item.fate != Fate::Waiting || item.release > now {
+                return Ok((tx, ()));
+            }
+            tx.delete(&DUE, (item.release, id));
+            let event = item.event.take();
+            item.fate = match event {
+                Some((kind, content)) if may_release && wanted(&app.store, &item, now).await? => {
+                    let event = NewEvent {
+                        kind,
+                        content: gate::canonical(&content)?,
+                        state_key: None,
+                        redacts: None,
+                        timestamp: None,
+                    };
+                    append::append_in(&mut tx, app, &item.sender, &item.room, event).await?;
+                    Fate::Released
+                }
+                _ => Fate::Dropped,
+            };
+            tx.put(&SCHEDULED, id, &item)?;
+            Ok::<_, Error>((tx, ()))
+        })
+        .await?;
+    Ok(())
+}
+
+async fn wanted(store: &Store, item: &Scheduled, now: u64) -> Result<bool> {
+    if item.expires.is_some_and(|expires| expires <= now) {
+        return Ok(false);
+    }
+    match item.unless_written_since {
+        Some(since) => Ok(!has_written_since(store, item, since).await?),
+        None => Ok(true),
+    }
+}
+
+/// Looks back from the room's newest event to the time in question: costs what happened since.
+async fn has_written_since(store: &Store, item: &Scheduled, since: u64) -> Result<bool> {
+    let mut before = u64::MAX;
+    let mut seen = 0;
+    while seen < LOOK_BACK {
+        let page = store
+            .before(&TIMELINE, &item.room, before, LOOK_BACK_PAGE)
+            .await?;
+        let Some((oldest, _)) = page.last() else {
+            return Ok(false);
+        };
+        before = *oldest;
+        seen += page.len();
+        for (_, event) in page {
+            if event.origin_server_ts < since {
+                return Ok(false);
+            }
+            if event.sender == item.addressee && event.state_key.is_none() {
+                return Ok(true);
+            }
+        }
+    }
+    // So much has been written since that a reminder would only be noise.
+    Ok(true)
+}
