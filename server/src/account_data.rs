@@ -126,11 +126,19 @@ fn place(room: Option<&RoomId>) -> &str {
 
 /// The gate for a room's account data is the room's: it is open where the operator runs plain Matrix beside.
 async fn guarded(app: &App, me: &Device, room: &RoomId) -> Result<bool> {
-    membership::of(&app.store, &me.user, room).await?.ok_or_else(rooms::not_in_room)?;
-    let state = rooms::state::current(app, room).await?.ok_or_else(rooms::not_in_room)?;
+    membership::of(&app.store, &me.user, room)
+        .await?
+        .ok_or_else(rooms::not_in_room)?;
+    let state = rooms::state::current(app, room)
+        .await?
+        .ok_or_else(rooms::not_in_room)?;
     Ok(gate::guards(&app.config, state.is_therapy()))
 }
 
 fn own(me: &Device, user: &UserId) -> Result<()> {
-    if me.user == user { Ok(()) } else { Err(Error::forbidden("This account data is somebody else's.")) }
+    if me.user == user {
+        Ok(())
+    } else {
+        Err(Error::forbidden("This account data is somebody else's."))
+    }
 }

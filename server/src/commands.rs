@@ -36,10 +36,10 @@ enum Command {
 #[derive(Args)]
 struct Place {
     /// The configuration file; without one, every setting has its default.
-    #[arg(long, value_name = "FILE", env = "RESPITE_CONFIG")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The data directory; overrides `server.data`.
-    #[arg(long, value_name = "DIR", env = "RESPITE_DATA")]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 

@@ -63,13 +63,18 @@ async fn create(
     let json = serde_json::to_string(&filter)
         .map_err(|_| Error::bad_json("This filter cannot be stored."))?;
     if json.len() > MAX_FILTER_BYTES {
-        return Err(Error::too_large("This filter is larger than the server takes."));
+        return Err(Error::too_large(
+            "This filter is larger than the server takes.",
+        ));
     }
     let hash = Sha256::digest(&json);
     let id = BASE64_URL_SAFE_NO_PAD.encode(hash.get(..ID_BYTES).unwrap_or(&hash));
     let key = (&*me.user, &*id);
     if app.store.get(&FILTERS, key).await?.is_none() {
-        let stored = app.store.scan(&FILTERS, (&*me.user,), Page::first(MAX_FILTERS)).await?;
+        let stored = app
+            .store
+            .scan(&FILTERS, (&*me.user,), Page::first(MAX_FILTERS))
+            .await?;
         if stored.len() >= MAX_FILTERS {
             return Err(Error::invalid_param(
                 "You have stored too many filters. Send the filter with each sync instead.",
@@ -91,9 +96,15 @@ async fn read(
     request: get_filter::v3::Request,
 ) -> Result<get_filter::v3::Response> {
     own(&me, &request.user_id)?;
-    get(&app.store, &me.user, &request.filter_id).await.map(get_filter::v3::Response::new)
+    get(&app.store, &me.user, &request.filter_id)
+        .await
+        .map(get_filter::v3::Response::new)
 }
 
 fn own(me: &Device, user: &UserId) -> Result<()> {
-    if me.user == user { Ok(()) } else { Err(Error::forbidden("These filters are somebody else's.")) }
+    if me.user == user {
+        Ok(())
+    } else {
+        Err(Error::forbidden("These filters are somebody else's."))
+    }
 }

@@ -31,7 +31,6 @@ pub mod push;
 pub mod rooms;
 pub mod scan;
 pub mod scheduler;
-pub mod schema;
 pub mod serve;
 pub mod start;
 pub mod state;

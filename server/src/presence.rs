@@ -18,7 +18,9 @@ use crate::{
 
 /// The endpoints.
 pub fn router() -> Router<App> {
-    Router::new().merge(endpoint::<_, _, _, _>(set)).merge(endpoint::<_, _, _, _>(get))
+    Router::new()
+        .merge(endpoint::<_, _, _, _>(set))
+        .merge(endpoint::<_, _, _, _>(get))
 }
 
 async fn set(
@@ -38,9 +40,13 @@ async fn get(
     request: get_presence::v3::Request,
 ) -> Result<get_presence::v3::Response> {
     if me.user != request.user_id
-        && !membership::neighbours(&app, &me.user).await?.contains(&request.user_id)
+        && !membership::neighbours(&app, &me.user)
+            .await?
+            .contains(&request.user_id)
     {
-        return Err(Error::forbidden("You share no room with this user, or there is no such user."));
+        return Err(Error::forbidden(
+            "You share no room with this user, or there is no such user.",
+        ));
     }
     Ok(get_presence::v3::Response::new(PresenceState::Offline))
 }

@@ -12,7 +12,7 @@ use ruma::{OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    notify::{Incoming, notify_in, read_up_to_in, unread},
+    notify::{Incoming, newest_unread, notify_in, read_up_to_in, unread},
     rules::ruleset,
 };
 use crate::{

@@ -116,11 +116,12 @@ impl Server {
         let mut beside = self.background();
         let connections = &self.app.config.connections;
         let router = around::wrap(crate::router(self.app.clone()));
+        let tls = self.has_tls();
         let acceptor = Acceptor::new(connections, router, self.tls.take());
         let address = listener
             .local_addr()
             .context("the listener has no address")?;
-        tracing::info!(tls = self.has_tls(), port = address.port(), "serving");
+        tracing::info!(tls, port = address.port(), "serving");
         acceptor.accept(listener, &shutdown).await;
 
         tracing::info!("stopping");
@@ -149,9 +150,7 @@ impl Server {
         if let Some(listener) = self.admin.take() {
             tasks.spawn(admin::socket::serve(self.app.clone(), listener));
         }
-        if let Some(tls) = self.tls.clone() {
-            tasks.spawn(tls.reload_on_hangup());
-        }
+        tasks.spawn(tls::reload_on_hangup(self.tls.clone()));
         tasks
     }
 }

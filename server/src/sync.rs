@@ -7,7 +7,9 @@
 
 mod answer;
 mod devices;
+mod key_changes;
 mod notices;
+mod notifications;
 mod room;
 mod select;
 mod story;
@@ -24,14 +26,9 @@ use ruma::api::client::{
 };
 use tokio::{sync::watch, time::Instant};
 
-pub use self::{
-    answer::{MAX_ENTRIES, MAX_TO_DEVICE},
-    timeline::{DEFAULT_LIMIT, MAX_LIMIT},
-    token::Position,
-};
 use self::{
     answer::{Answer, Answerer},
-    token::Tokens,
+    token::{Position, Tokens},
 };
 use crate::{
     auth::Device,
@@ -50,11 +47,17 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 /// The endpoints.
 pub fn router() -> Router<App> {
     endpoint::<_, _, _, _>(sync)
+        .merge(key_changes::router())
+        .merge(notifications::router())
 }
 
 async fn sync(app: App, me: Device, request: Request) -> Result<Response> {
     let tokens = Tokens::of(&app, &me);
-    let mut since = request.since.as_deref().map(|token| tokens.read(token)).transpose()?;
+    let mut since = request
+        .since
+        .as_deref()
+        .map(|token| tokens.read(token))
+        .transpose()?;
     let until = Instant::now() + request.timeout.unwrap_or_default().min(MAX_WAIT);
     let mut changes = Changes::of(&app, &me);
     loop {

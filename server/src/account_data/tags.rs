@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// How many tags one user may give a room.
-pub const MAX_TAGS: usize = 50;
+const MAX_TAGS: usize = 50;
 /// The longest tag, in bytes.
-pub const MAX_TAG_BYTES: usize = 255;
+const MAX_TAG_BYTES: usize = 255;
 
 const TAG: &str = "m.tag";
 
@@ -59,7 +59,10 @@ async fn create(
         ciphertext::tag(&request.tag)?;
     }
     let mut info = TagInfo::new();
-    info.order = request.tag_info.order.filter(|order| (0.0..=1.0).contains(order));
+    info.order = request
+        .tag_info
+        .order
+        .filter(|order| (0.0..=1.0).contains(order));
     let tag = TagName::from(request.tag);
     change(&app, &me, &request.room_id, |tags| {
         tags.insert(tag.clone(), info.clone());
@@ -96,7 +99,9 @@ async fn change(
 ) -> Result<()> {
     app.store
         .transact(async |mut tx| {
-            let before = tx.get(&ACCOUNT_DATA, (&*me.user, room.as_str(), TAG)).await?;
+            let before = tx
+                .get(&ACCOUNT_DATA, (&*me.user, room.as_str(), TAG))
+                .await?;
             let mut content = parse(before.as_deref())?;
             let tags = content.tags.clone();
             change(&mut content.tags)?;
@@ -112,6 +117,8 @@ async fn change(
 }
 
 fn parse(json: Option<&str>) -> Result<Content> {
-    let Some(json) = json else { return Ok(Content::default()) };
+    let Some(json) = json else {
+        return Ok(Content::default());
+    };
     serde_json::from_str(json).map_err(|_| Error::internal("stored tags are not JSON"))
 }

@@ -1,8 +1,9 @@
 //! One backed-up key, and which of two copies is the better one.
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use respite_protocol::ciphertext;
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, api::client::backup::KeyBackupData, serde::Raw,
+    CanonicalJsonObject, CanonicalJsonValue, RoomId, api::client::backup::KeyBackupData, serde::Raw,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -14,8 +15,11 @@ use crate::{
 
 /// Longest encrypted key, in bytes of JSON.
 const MAX_SESSION_BYTES: usize = 8 * 1024;
-/// Longest id of a session, in bytes.
-const MAX_SESSION_ID_BYTES: usize = 255;
+/// Bytes of the public key that a session's id is the base64 of.
+const SESSION_ID_BYTES: usize = 32;
+
+/// Longest id of a room before its server's name, in bytes.
+const MAX_OPAQUE_BYTES: usize = 64;
 
 /// A key in a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,12 +39,12 @@ impl Session {
     ///
     /// # Errors
     /// It is not ciphertext, or too large.
-    pub(super) fn checked(session_id: &str, data: &Raw<KeyBackupData>) -> Result<Self> {
-        if session_id.is_empty() || session_id.len() > MAX_SESSION_ID_BYTES {
-            return Err(Error::invalid_param(
-                "A session id may have at most 255 bytes.",
-            ));
-        }
+    pub(super) fn checked(
+        room: &RoomId,
+        session_id: &str,
+        data: &Raw<KeyBackupData>,
+    ) -> Result<Self> {
+        check_ids(room, session_id)?;
         if data.json().get().len() > MAX_SESSION_BYTES {
             return Err(Error::too_large(
                 "A key in the backup may have at most 8 KiB.",
@@ -91,11 +95,34 @@ impl Session {
     }
 }
 
+/// Both ids come from the client and are kept: neither may be used to write something else into them.
+fn check_ids(room: &RoomId, session_id: &str) -> Result<()> {
+    let decoded = STANDARD_NO_PAD.decode(session_id.trim_end_matches('='));
+    if decoded.is_ok_and(|key| key.len() == SESSION_ID_BYTES) && is_opaque(room) {
+        Ok(())
+    } else {
+        Err(Error::invalid_param(
+            "A room id or a session id in the backup is not of the form that Matrix uses.",
+        ))
+    }
+}
+
+/// Whether a room id is `!`, url-safe characters, and at most a server's name: keys may be of rooms on another server.
+fn is_opaque(room: &RoomId) -> bool {
+    let rest = room.as_str().trim_start_matches('!');
+    let opaque = rest.split_once(':').map_or(rest, |(opaque, _)| opaque);
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    opaque.len() <= MAX_OPAQUE_BYTES
+        && opaque.bytes().all(is_safe)
+        && (opaque.len() == rest.len() || room.server_name().is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use ruma::RoomId;
 
-    use super::Session;
+    use super::{Session, check_ids};
 
     prop_compose! {
         fn session()(
@@ -147,6 +174,27 @@ mod tests {
             let kept = kept_of(&uploads);
             let again: Vec<_> = std::iter::once(kept.clone()).chain(uploads).collect();
             prop_assert_eq!(kept_of(&again), kept);
+        }
+    }
+
+    #[test]
+    fn words_cannot_be_kept_as_ids() {
+        let session = "gRIH2JZ8Mdz5Wy1sYCMhQWXRxI5nfNaoqSVqnEV7t0A";
+        let room = |id| RoomId::parse(id).unwrap();
+        check_ids(&room("!Ux9-night_Shift:localhost"), session).unwrap();
+        check_ids(
+            &room("!gRIH2JZ8Mdz5Wy1sYCMhQWXRxI5nfNaoqSVqnEV7t0A"),
+            session,
+        )
+        .unwrap();
+        for words in ["", "I cannot sleep", "short", &session.repeat(2)] {
+            check_ids(&room("!abc:localhost"), words).unwrap_err();
+        }
+        for words in [
+            "!I cannot sleep:localhost",
+            &format!("!{}:localhost", "a".repeat(65)),
+        ] {
+            check_ids(&room(words), session).unwrap_err();
         }
     }
 }

@@ -89,7 +89,7 @@ fn checked(rooms: BTreeMap<OwnedRoomId, RoomKeyBackup>) -> Result<Sessions> {
     let mut checked = Sessions::new();
     for (room, backup) in rooms {
         for (session_id, data) in backup.sessions {
-            let session = Session::checked(&session_id, &data)?;
+            let session = Session::checked(&room, &session_id, &data)?;
             checked.insert((room.clone(), session_id), session);
         }
     }

@@ -51,8 +51,13 @@ pub async fn in_room(
     store: &Store,
     room: &RoomId,
 ) -> Result<Vec<(OwnedUserId, String, Receipt)>, StoreError> {
-    let found = store.scan(&RECEIPTS, (room,), Page::first(MAX_RECEIPTS)).await?;
-    Ok(found.into_iter().map(|((_, user, of), receipt)| (user, of, receipt)).collect())
+    let found = store
+        .scan(&RECEIPTS, (room,), Page::first(MAX_RECEIPTS))
+        .await?;
+    Ok(found
+        .into_iter()
+        .map(|((_, user, of), receipt)| (user, of, receipt))
+        .collect())
 }
 
 /// The last part of a receipt's key.
@@ -64,7 +69,10 @@ pub fn key(kind: &ReceiptType, thread: &ReceiptThread) -> String {
 pub fn of(key: &str) -> (ReceiptType, ReceiptThread) {
     let (kind, thread) = key.split_once(' ').unwrap_or((key, ""));
     let thread = Some(thread).filter(|thread| !thread.is_empty());
-    (kind.into(), ReceiptThread::try_from(thread).unwrap_or_default())
+    (
+        kind.into(),
+        ReceiptThread::try_from(thread).unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]

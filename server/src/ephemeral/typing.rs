@@ -210,14 +210,13 @@ async fn set(
     let room = access::joined(&app, &me.user, &request.room_id).await?;
     let members: Vec<OwnedUserId> = room.state.joined().iter().cloned().collect();
     match request.state {
-        Typing::Yes(info) => app.ephemeral.begin_typing(
-            &app.clock,
-            &room.room_id,
-            &me.user,
-            members,
-            info.timeout,
-        ),
-        Typing::No => app.ephemeral.end_typing(&app.clock, &room.room_id, &me.user, &members),
+        Typing::Yes(info) => {
+            app.ephemeral
+                .begin_typing(&app.clock, &room.room_id, &me.user, members, info.timeout)
+        }
+        Typing::No => app
+            .ephemeral
+            .end_typing(&app.clock, &room.room_id, &me.user, &members),
     }
     Ok(create_typing_event::v3::Response::new())
 }

@@ -228,29 +228,4 @@ fn unreadable(error: io::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Wanted, parse_range};
-
-    #[test]
-    fn a_download_can_go_on_where_it_broke_off() {
-        assert_eq!(parse_range("bytes=0-99", 1000), Wanted::Part(0..100));
-        assert_eq!(parse_range("bytes=900-", 1000), Wanted::Part(900..1000));
-        assert_eq!(parse_range("bytes=-10", 1000), Wanted::Part(990..1000));
-        assert_eq!(parse_range("bytes=990-5000", 1000), Wanted::Part(990..1000));
-    }
-
-    #[test]
-    fn a_range_beyond_the_end_is_told_apart_from_nonsense() {
-        assert_eq!(parse_range("bytes=1000-", 1000), Wanted::Nothing);
-        assert_eq!(parse_range("bytes=-0", 1000), Wanted::Nothing);
-        for nonsense in [
-            "bytes=5-1",
-            "bytes=a-b",
-            "lines=1-2",
-            "bytes=0-1,5-6",
-            "bytes=-",
-        ] {
-            assert_eq!(parse_range(nonsense, 1000), Wanted::Whole);
-        }
-    }
-}
+mod tests;

@@ -95,24 +95,36 @@ async fn verdict(event: &Incoming<'_>, user: &UserId, own_rules: Option<&str>) -
 /// # Errors
 /// The store's.
 pub async fn unread(store: &Store, user: &UserId, room: &RoomId) -> Result<(u64, u64), StoreError> {
+    let unread = newest_unread(store, user, room, MAX_COUNTED).await?;
+    Ok(unread
+        .into_iter()
+        .fold((0, 0), |(notify, highlights), (_, highlight)| {
+            (notify + 1, highlights + u64::from(highlight))
+        }))
+}
+
+/// The positions of the newest events that a user was notified of in a room and has not read, newest first, and whether
+/// they are highlights.
+///
+/// # Errors
+/// The store's.
+pub async fn newest_unread(
+    store: &Store,
+    user: &UserId,
+    room: &RoomId,
+    most: usize,
+) -> Result<Vec<(u64, bool)>, StoreError> {
     let newest = store
-        .before(&NOTIFICATIONS, (user, room), u64::MAX, MAX_COUNTED)
+        .before(&NOTIFICATIONS, (user, room), u64::MAX, most)
         .await?;
     if newest.is_empty() {
-        return Ok((0, 0));
+        return Ok(Vec::new());
     }
     let read = store.get(&READ, (user, room)).await?.unwrap_or_default();
-    let unread = newest
-        .iter()
-        .take_while(|(_, notification)| notification.number() > read);
-    Ok(
-        unread.fold((0, 0), |(notify, highlight), (_, notification)| {
-            (
-                notify + 1,
-                highlight + u64::from(notification.value.highlight),
-            )
-        }),
-    )
+    let all = newest
+        .into_iter()
+        .map(|(_, entry)| (entry.number(), entry.value.highlight));
+    Ok(all.take_while(|(position, _)| *position > read).collect())
 }
 
 /// The user has read the room up to a position, by a receipt or by writing something themselves. Costs one read if there

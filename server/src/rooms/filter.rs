@@ -38,7 +38,7 @@ fn has_url(event: &StoredEvent) -> bool {
 }
 
 /// Whether a type fits a pattern, in which `*` stands for anything.
-fn fits(pattern: &str, kind: &str) -> bool {
+pub fn fits(pattern: &str, kind: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == kind;
     };

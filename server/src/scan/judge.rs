@@ -6,10 +6,10 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue, UserId, push::Ruleset};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{rooms::event::StoredEvent, store::StoreError};
+use crate::{backup::Session, rooms::event::StoredEvent, store::StoreError};
 
 /// What is wrong with something that is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flaw {
     /// The gate refuses it.
@@ -135,12 +135,40 @@ pub(super) fn one_time_key(algorithm: &str, id: &str, key: &str) -> Judged {
     }
 }
 
+/// A key in a backup. Its session's id is one of the client's words, too: it must be the base64 of a public key.
+pub(super) fn backed_up(session_id: &str, session: &Session) -> Judged {
+    decoded(session_id)
+        .filter(|id| id.len() == 32)
+        .ok_or(Flaw::Refused)?;
+    let data = object(&session.session_data)?;
+    let fields = [
+        ("first_message_index", number(session.first_message_index)?),
+        ("forwarded_count", number(session.forwarded_count)?),
+        ("is_verified", CanonicalJsonValue::Bool(session.is_verified)),
+        ("session_data", CanonicalJsonValue::Object(data)),
+    ];
+    let stored: CanonicalJsonObject = fields
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect();
+    let kept = ciphertext::backup_session(stored.clone()).map_err(|_| Flaw::Refused)?;
+    nothing_lost(&stored, &kept)
+}
+
+fn number(number: u64) -> Result<CanonicalJsonValue, Flaw> {
+    CanonicalJsonValue::try_from(Value::from(number)).map_err(|_| Flaw::Unreadable)
+}
+
+fn decoded(base64: &str) -> Option<Vec<u8>> {
+    STANDARD_NO_PAD.decode(base64.trim_end_matches('=')).ok()
+}
+
 /// A signature by a key.
 pub(super) fn signature(key_id: &str, signature: &str) -> Judged {
     let id = key_id.strip_prefix("ed25519:").ok_or(Flaw::Refused)?;
     ciphertext::device_id(id).map_err(|_| Flaw::Refused)?;
-    match STANDARD_NO_PAD.decode(signature.trim_end_matches('=')) {
-        Ok(bytes) if bytes.len() == 64 => Ok(()),
+    match decoded(signature) {
+        Some(bytes) if bytes.len() == 64 => Ok(()),
         _ => Err(Flaw::Refused),
     }
 }

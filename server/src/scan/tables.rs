@@ -1,14 +1,15 @@
 //! A row for every table of the store: what is in it, and who judges that. A table without a row is a violation.
 
 use respite_protocol::ciphertext;
+use ruma::events::receipt::{ReceiptThread, ReceiptType};
 
 use super::{
     Scan,
     judge::{self, Flaw, Judged},
 };
 use crate::{
-    account_data, accounts, auth, ephemeral, filters, gate, inbox, invites, keys, media, profiles,
-    push, rooms, scheduler, start, store::engine::Pair, to_device,
+    account_data, accounts, auth, backup, ephemeral, filters, gate, inbox, invites, keys, media,
+    profiles, push, rooms, scheduler, start, store::engine::Pair, to_device,
 };
 
 /// Ids, numbers, times, hashes and roles: nothing in which a client could put words.
@@ -51,18 +52,24 @@ pub(super) fn rows() -> Vec<Row> {
         invites::INVITES,
         invites::MADE,
         rooms::event::EVENT_POSITIONS,
+        rooms::state::ROOMS,
+        rooms::state::STATE,
+        rooms::append::TRANSACTIONS,
+        rooms::relations::RELATIONS,
+        rooms::membership::MEMBERSHIPS,
         inbox::INBOX,
         keys::KEY_COUNTS,
         keys::RECENTLY_CLAIMED,
         to_device::REMOVED,
         to_device::SENT,
         to_device::SENT_ORDER,
+        backup::LATEST_BACKUP,
         media::ROOM_MEDIA,
         media::RESERVED,
+        media::RESERVED_BY,
         media::USAGE,
         push::NOTIFICATIONS,
         push::READ,
-        ephemeral::receipts::RECEIPTS,
         scheduler::DUE,
         scheduler::OF_ROOM,
         scheduler::REQUESTS,
@@ -121,11 +128,33 @@ fn personal() -> Vec<Row> {
             let (_, text) = filters::FILTERS.decode_entry(pair)?;
             judge::json(&text, ciphertext::filter)
         }),
+        row(
+            ephemeral::receipts::RECEIPTS.describe(),
+            "receipts",
+            receipt,
+        ),
         row(push::PUSH_RULES.describe(), "push rules", |_, pair| {
             let (user, text) = push::PUSH_RULES.decode_entry(pair)?;
             judge::push_rules(&user, &text)
         }),
     ]
+}
+
+/// A receipt names a type and a thread, which clients write.
+fn receipt(_: &mut Scan<'_>, pair: &Pair) -> Judged {
+    let ((_, _, of), _) = ephemeral::receipts::RECEIPTS.decode_entry(pair)?;
+    let (kind, thread) = ephemeral::receipts::of(&of);
+    let known = matches!(kind, ReceiptType::Read | ReceiptType::ReadPrivate);
+    let standard = match thread {
+        ReceiptThread::Unthreaded | ReceiptThread::Main => true,
+        ReceiptThread::Thread(root) => root.as_str().len() <= ciphertext::MAX_ID_BYTES,
+        _ => false,
+    };
+    if known && standard {
+        Ok(())
+    } else {
+        Err(Flaw::Refused)
+    }
 }
 
 /// End-to-end encryption's post office.
@@ -155,6 +184,16 @@ fn encryption() -> Vec<Row> {
             signatures
                 .iter()
                 .try_for_each(|(key, signature)| judge::signature(key, signature))
+        }),
+        row(backup::BACKUPS.describe(), "key backups", |_, pair| {
+            let (_, version) = backup::BACKUPS.decode_entry(pair)?;
+            judge::json(&version.auth_data, |data| {
+                ciphertext::backup_auth_data(&version.algorithm, data)
+            })
+        }),
+        row(backup::BACKED_UP.describe(), "key backups", |_, pair| {
+            let ((_, _, _, id), session) = backup::BACKED_UP.decode_entry(pair)?;
+            judge::backed_up(&id, &session)
         }),
         row(
             to_device::TO_DEVICE.describe(),

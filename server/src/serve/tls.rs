@@ -52,16 +52,6 @@ impl Tls {
             .clone()
     }
 
-    /// Reads the files again whenever the process gets SIGHUP; files that are wrong change nothing.
-    pub(super) async fn reload_on_hangup(self) {
-        let Ok(mut hangups) = signal(SignalKind::hangup()) else {
-            return;
-        };
-        while hangups.recv().await.is_some() {
-            self.reload();
-        }
-    }
-
     fn reload(&self) {
         match read(&self.0.certificate, &self.0.key) {
             Ok(fresh) => {
@@ -73,6 +63,19 @@ impl Tls {
                 tracing::info!("the certificate was read again");
             }
             Err(error) => tracing::error!("the old certificate stays in use: {error:#}"),
+        }
+    }
+}
+
+/// Reads the files again whenever the process gets SIGHUP; files that are wrong change nothing. Without TLS, there is nothing
+/// to read, and the signal does no harm.
+pub(super) async fn reload_on_hangup(tls: Option<Tls>) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    while hangups.recv().await.is_some() {
+        if let Some(tls) = &tls {
+            tls.reload();
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     devices::People,
     notices,
     room::{Extent, Teller},
-    select::Select,
+    select::wants_global,
     token::Position,
     window::Window,
 };
@@ -36,24 +36,24 @@ use crate::{
 };
 
 /// How many entries of an inbox one answer covers. A client that is further behind is told where to go on.
-pub const MAX_ENTRIES: usize = 2_000;
+pub(super) const MAX_ENTRIES: usize = 2_000;
 /// How many messages to a device one answer has.
-pub const MAX_TO_DEVICE: usize = 100;
+pub(super) const MAX_TO_DEVICE: usize = 100;
 
 /// An answer, and what the poll must know about it.
-pub struct Answer {
+pub(super) struct Answer {
     /// The answer, without its token.
-    pub response: Response,
+    pub(super) response: Response,
     /// Where the client goes on.
-    pub position: Position,
+    pub(super) position: Position,
     /// There is more already.
-    pub more: bool,
+    pub(super) more: bool,
     /// It does not go on from the client's token: there was none, or none that can be gone on from.
-    pub anew: bool,
+    pub(super) anew: bool,
 }
 
 /// Builds answers for one request.
-pub struct Answerer<'a> {
+pub(super) struct Answerer<'a> {
     app: &'a App,
     me: &'a Device,
     full_state: bool,
@@ -63,7 +63,7 @@ pub struct Answerer<'a> {
 
 impl<'a> Answerer<'a> {
     /// For this request of this device.
-    pub fn new(app: &'a App, me: &'a Device, request: &Request) -> Self {
+    pub(super) fn new(app: &'a App, me: &'a Device, request: &Request) -> Self {
         Self {
             app,
             me,
@@ -74,7 +74,7 @@ impl<'a> Answerer<'a> {
     }
 
     /// What is new since a position; everything, if there is none, or none that can be gone on from.
-    pub async fn since(
+    pub(super) async fn since(
         &self,
         filter: &FilterDefinition,
         since: Option<Position>,
@@ -136,20 +136,35 @@ impl<'a> Answerer<'a> {
         let mut people = People::default();
         let memberships = self.memberships(window.rooms.keys()).await?;
         for ((room, news), membership) in window.rooms.iter().zip(memberships) {
-            let Some(membership) = membership else { continue };
+            let Some(membership) = membership else {
+                continue;
+            };
             let extent = Extent::New(news);
-            teller.tell(room, &membership, extent, &mut response.rooms, &mut people).await?;
+            teller
+                .tell(room, &membership, extent, &mut response.rooms, &mut people)
+                .await?;
         }
-        let select = Select::from(&teller.filter.account_data);
-        let wants = |kind: &str| select.kind(kind);
+        let wants = |kind: &str| wants_global(&teller.filter.account_data, kind);
         response.account_data.events =
             notices::account_data(app, user, None, Some(&window.account_data), wants).await?;
         if window.account_data.contains("m.push_rules") && wants("m.push_rules") {
-            response.account_data.events.push(notices::push_rules(app, user).await?);
+            response
+                .account_data
+                .events
+                .push(notices::push_rules(app, user).await?);
         }
         response.device_lists = people.tell(app, user, window.devices).await?;
-        let position = Position { inbox: window.end, to_device: since.to_device, typing };
-        Ok(Answer { response, position, more, anew: false })
+        let position = Position {
+            inbox: window.end,
+            to_device: since.to_device,
+            typing,
+        };
+        Ok(Answer {
+            response,
+            position,
+            more,
+            anew: false,
+        })
     }
 
     /// Rooms are read while others write. What came into the inbox meanwhile says which of them to read again, and up to
@@ -161,7 +176,8 @@ impl<'a> Answerer<'a> {
         let mut rooms = Rooms::new();
         for (room, membership) in membership::rooms_of(&app.store, user).await? {
             if let Some(end) = self.end_of(teller.filter, &room, &membership).await? {
-                self.tell_whole(teller, &room, &membership, end, &mut rooms).await?;
+                self.tell_whole(teller, &room, &membership, end, &mut rooms)
+                    .await?;
             }
         }
         let (end, changed) = self.changed_since(begin).await?;
@@ -172,7 +188,8 @@ impl<'a> Answerer<'a> {
             rooms.knock.remove(room);
             rooms.leave.remove(room);
             if let Some(membership) = membership.filter(|membership| !membership.forgotten) {
-                self.tell_whole(teller, room, &membership, *position, &mut rooms).await?;
+                self.tell_whole(teller, room, &membership, *position, &mut rooms)
+                    .await?;
             }
         }
         if !teller.filter.room.include_leave {
@@ -180,15 +197,25 @@ impl<'a> Answerer<'a> {
         }
         let mut response = Response::new(String::new());
         response.rooms = rooms;
-        let select = Select::from(&teller.filter.account_data);
-        let wants = |kind: &str| select.kind(kind);
-        response.account_data.events =
-            notices::account_data(app, user, None, None, wants).await?;
+        let wants = |kind: &str| wants_global(&teller.filter.account_data, kind);
+        response.account_data.events = notices::account_data(app, user, None, None, wants).await?;
         if wants("m.push_rules") {
-            response.account_data.events.push(notices::push_rules(app, user).await?);
+            response
+                .account_data
+                .events
+                .push(notices::push_rules(app, user).await?);
         }
-        let position = Position { inbox: end, to_device: 0, typing };
-        Ok(Answer { response, position, more: false, anew: true })
+        let position = Position {
+            inbox: end,
+            to_device: 0,
+            typing,
+        };
+        Ok(Answer {
+            response,
+            position,
+            more: false,
+            anew: true,
+        })
     }
 
     async fn tell_whole(
@@ -199,7 +226,15 @@ impl<'a> Answerer<'a> {
         end: u64,
         rooms: &mut Rooms,
     ) -> Result<()> {
-        teller.tell(room, membership, Extent::Whole(end), rooms, &mut People::default()).await
+        teller
+            .tell(
+                room,
+                membership,
+                Extent::Whole(end),
+                rooms,
+                &mut People::default(),
+            )
+            .await
     }
 
     /// Up to where a room is told to a client that begins; `None` if it is not told at all.
@@ -222,7 +257,11 @@ impl<'a> Answerer<'a> {
         let mut end = begin;
         let mut changed = BTreeMap::new();
         loop {
-            let entries = self.app.store.after(&INBOX, &self.me.user, end, self.page).await?;
+            let entries = self
+                .app
+                .store
+                .after(&INBOX, &self.me.user, end, self.page)
+                .await?;
             let last = entries.len() < self.page;
             let window = Window::of(end, entries);
             end = window.end;
@@ -241,17 +280,28 @@ impl<'a> Answerer<'a> {
     ) -> Result<Vec<Option<Membership>>> {
         let keys = rooms.map(|room| (&*self.me.user, room));
         let found = self.app.store.get_many(&MEMBERSHIPS, keys).await?;
-        Ok(found.into_iter().map(|row| row.map(Membership::from)).collect())
+        Ok(found
+            .into_iter()
+            .map(|row| row.map(Membership::from))
+            .collect())
     }
 
     async fn add_to_device(&self, answer: &mut Answer) -> Result<()> {
         let after = answer.position.to_device;
         let list = (&*self.me.user, &*self.me.device);
-        let found = self.app.store.after(&TO_DEVICE, list, after, MAX_TO_DEVICE).await?;
+        let found = self
+            .app
+            .store
+            .after(&TO_DEVICE, list, after, MAX_TO_DEVICE)
+            .await?;
         answer.more |= found.len() == MAX_TO_DEVICE;
         for (number, message) in found {
             answer.position.to_device = number;
-            answer.response.to_device.events.push(notices::to_device(&message)?);
+            answer
+                .response
+                .to_device
+                .events
+                .push(notices::to_device(&message)?);
         }
         Ok(())
     }
@@ -259,7 +309,7 @@ impl<'a> Answerer<'a> {
 
 impl Answer {
     /// Whether there is anything in it that a client waits for.
-    pub fn says_something(&self) -> bool {
+    pub(super) fn says_something(&self) -> bool {
         let response = &self.response;
         let rooms = &response.rooms;
         !(rooms.join.is_empty()
@@ -280,5 +330,10 @@ async fn ignored(store: &Store, me: &Device) -> Result<BTreeSet<OwnedUserId>> {
     }
     let json = account_data::get(store, &me.user, None, "m.ignored_user_list").await?;
     let content = json.and_then(|json| serde_json::from_str::<Content>(&json).ok());
-    Ok(content.map(|content| content.ignored_users.into_keys().collect()).unwrap_or_default())
+    Ok(content
+        .map(|content| content.ignored_users.into_keys().collect())
+        .unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,16 +18,16 @@ use crate::{
 
 /// Who came into view, and who may have gone out of it; somebody who did both may be either now.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct People {
+pub(super) struct People {
     /// Their devices are to be asked for.
-    pub came: BTreeSet<OwnedUserId>,
+    pub(super) came: BTreeSet<OwnedUserId>,
     /// They are no longer in a room with the user; they may be in another.
-    pub went: BTreeSet<OwnedUserId>,
+    pub(super) went: BTreeSet<OwnedUserId>,
 }
 
 impl People {
     /// Looks at changes of a room's state, in their order. With `anew`, whoever is there counts as come.
-    pub fn see<'e>(
+    pub(super) fn see<'e>(
         &mut self,
         me: &UserId,
         changes: impl Iterator<Item = &'e StoredEvent>,
@@ -53,15 +53,16 @@ impl People {
     }
 
     /// The user has left a room with these people in it.
-    pub fn lose(&mut self, me: &UserId, people: &BTreeSet<OwnedUserId>) {
-        self.went.extend(people.iter().filter(|user| *user != me).cloned());
+    pub(super) fn lose(&mut self, me: &UserId, people: &BTreeSet<OwnedUserId>) {
+        self.went
+            .extend(people.iter().filter(|user| *user != me).cloned());
     }
 
     /// What the client is told. `changed` are people whose devices have changed in the meantime.
     ///
     /// # Errors
     /// The store's.
-    pub async fn tell(
+    pub(super) async fn tell(
         self,
         app: &App,
         me: &UserId,
@@ -69,8 +70,10 @@ impl People {
     ) -> Result<DeviceLists> {
         let mut lists = DeviceLists::new();
         if !self.went.is_empty() {
-            let mine: BTreeSet<_> =
-                membership::joined_rooms(&app.store, me).await?.into_iter().collect();
+            let mine: BTreeSet<_> = membership::joined_rooms(&app.store, me)
+                .await?
+                .into_iter()
+                .collect();
             for user in self.went {
                 let theirs = membership::joined_rooms(&app.store, &user).await?;
                 if !theirs.iter().any(|room| mine.contains(room)) {
@@ -78,8 +81,15 @@ impl People {
                 }
             }
         }
-        let here = self.came.into_iter().chain(changed).collect::<BTreeSet<_>>();
-        lists.changed = here.into_iter().filter(|user| !lists.left.contains(user)).collect();
+        let here = self
+            .came
+            .into_iter()
+            .chain(changed)
+            .collect::<BTreeSet<_>>();
+        lists.changed = here
+            .into_iter()
+            .filter(|user| !lists.left.contains(user))
+            .collect();
         Ok(lists)
     }
 }

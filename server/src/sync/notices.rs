@@ -30,14 +30,17 @@ struct Event<'a, C> {
 }
 
 /// An event of a type and a content.
-pub fn event<T>(kind: &str, content: impl Serialize) -> Result<Raw<T>> {
-    to_raw_value(&Event { r#type: kind, content })
-        .map(Raw::from_json)
-        .map_err(|_| Error::internal("an event that is not JSON"))
+pub(super) fn event<T>(kind: &str, content: impl Serialize) -> Result<Raw<T>> {
+    to_raw_value(&Event {
+        r#type: kind,
+        content,
+    })
+    .map(Raw::from_json)
+    .map_err(|_| Error::internal("an event that is not JSON"))
 }
 
 /// All receipts of a room that a user may see.
-pub async fn all_receipts(
+pub(super) async fn all_receipts(
     app: &App,
     viewer: &UserId,
     room: &RoomId,
@@ -46,7 +49,7 @@ pub async fn all_receipts(
 }
 
 /// Certain receipts of a room, as far as a user may see them.
-pub async fn some_receipts(
+pub(super) async fn some_receipts(
     app: &App,
     viewer: &UserId,
     room: &RoomId,
@@ -60,12 +63,15 @@ pub async fn some_receipts(
 }
 
 /// Who is typing in a room.
-pub fn typing(app: &App, room: &RoomId) -> Result<Raw<AnySyncEphemeralRoomEvent>> {
-    event("m.typing", TypingEventContent::new(app.ephemeral.typing(room)))
+pub(super) fn typing(app: &App, room: &RoomId) -> Result<Raw<AnySyncEphemeralRoomEvent>> {
+    event(
+        "m.typing",
+        TypingEventContent::new(app.ephemeral.typing(room)),
+    )
 }
 
 /// The user's account data of these types, or all of it; of a room, or global.
-pub async fn account_data<T>(
+pub(super) async fn account_data<T>(
     app: &App,
     user: &UserId,
     room: Option<&RoomId>,
@@ -96,13 +102,13 @@ pub async fn account_data<T>(
 }
 
 /// The user's push rules as account data.
-pub async fn push_rules<T>(app: &App, user: &UserId) -> Result<Raw<T>> {
+pub(super) async fn push_rules<T>(app: &App, user: &UserId) -> Result<Raw<T>> {
     let global = push::ruleset(&app.store, user).await?;
     event("m.push_rules", BTreeMap::from([("global", global)]))
 }
 
 /// A message to a device.
-pub fn to_device(message: &ToDevice) -> Result<Raw<AnyToDeviceEvent>> {
+pub(super) fn to_device(message: &ToDevice) -> Result<Raw<AnyToDeviceEvent>> {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'a str,
@@ -111,7 +117,11 @@ pub fn to_device(message: &ToDevice) -> Result<Raw<AnyToDeviceEvent>> {
     }
     let broken = |_| Error::internal("a stored message to a device is not JSON");
     let content = serde_json::from_str(&message.content).map_err(broken)?;
-    let shown = Message { r#type: &message.kind, sender: &message.sender, content };
+    let shown = Message {
+        r#type: &message.kind,
+        sender: &message.sender,
+        content,
+    };
     to_raw_value(&shown).map(Raw::from_json).map_err(broken)
 }
 
@@ -130,7 +140,10 @@ fn shown(
         let mut shown = Shown::new(MilliSecondsSinceUnixEpoch(UInt::new_saturating(receipt.ts)));
         shown.thread = thread;
         let taken = |content: &ReceiptEventContent| {
-            let at = content.0.get(&receipt.event_id).and_then(|at| at.get(&kind));
+            let at = content
+                .0
+                .get(&receipt.event_id)
+                .and_then(|at| at.get(&kind));
             at.is_some_and(|users| users.contains_key(&user))
         };
         let place = contents.iter().position(|content| !taken(content));
@@ -143,5 +156,8 @@ fn shown(
             at.entry(kind).or_default().insert(user, shown);
         }
     }
-    contents.into_iter().map(|content| event("m.receipt", content)).collect()
+    contents
+        .into_iter()
+        .map(|content| event("m.receipt", content))
+        .collect()
 }

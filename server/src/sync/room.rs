@@ -21,7 +21,7 @@ use ruma::{
 use super::{
     devices::People,
     notices,
-    select::{Select, has_room},
+    select::{has_room, wants},
     story::{Story, Told},
     window::News,
 };
@@ -50,23 +50,23 @@ const STRIPPED: [&str; 8] = [
 ];
 
 /// Tells one device of rooms.
-pub struct Teller<'a> {
+pub(super) struct Teller<'a> {
     /// The server.
-    pub app: &'a App,
+    pub(super) app: &'a App,
     /// The device.
-    pub me: &'a Device,
+    pub(super) me: &'a Device,
     /// What it wants to hear.
-    pub filter: &'a FilterDefinition,
+    pub(super) filter: &'a FilterDefinition,
     /// Whether the state is told as it is after the timeline instead of before it.
-    pub state_after: bool,
+    pub(super) state_after: bool,
     /// Whether all of the state is told, and not only what has changed.
-    pub full_state: bool,
+    pub(super) full_state: bool,
     /// Whose messages the user does not want.
-    pub ignored: BTreeSet<OwnedUserId>,
+    pub(super) ignored: BTreeSet<OwnedUserId>,
 }
 
 /// What of a room is told.
-pub enum Extent<'a> {
+pub(super) enum Extent<'a> {
     /// Everything that matters of it, up to a position.
     Whole(u64),
     /// What is new.
@@ -76,7 +76,7 @@ pub enum Extent<'a> {
 impl Teller<'_> {
     /// Adds a room to an answer, where the user's membership wants it to be. `people` learns who comes into view there
     /// and who goes out of it.
-    pub async fn tell(
+    pub(super) async fn tell(
         &self,
         room: &RoomId,
         membership: &Membership,
@@ -97,7 +97,9 @@ impl Teller<'_> {
         };
         let Some(end) = end else {
             if membership.state == MembershipState::Join {
-                let joined = self.joined(room, Told::nothing(self.state_after), &extent).await?;
+                let joined = self
+                    .joined(room, Told::nothing(self.state_after), &extent)
+                    .await?;
                 insert(&mut rooms.join, room, joined);
             }
             return Ok(());
@@ -145,7 +147,9 @@ impl Teller<'_> {
         if now.position <= position {
             return Ok(now.state.clone());
         }
-        Ok(state::at(self.app, room, position).await?.membership(&self.me.user))
+        Ok(state::at(self.app, room, position)
+            .await?
+            .membership(&self.me.user))
     }
 
     async fn joined(&self, room: &RoomId, story: Told, extent: &Extent<'_>) -> Result<JoinedRoom> {
@@ -154,27 +158,27 @@ impl Teller<'_> {
             (story.timeline, story.state, story.summary);
         joined.unread_notifications = self.unread(room).await?;
         let (app, user) = (self.app, &*self.me.user);
-        let select = Select::from(&self.filter.room.account_data);
         let types = match extent {
             Extent::Whole(_) => None,
             Extent::New(news) => Some(&news.account_data),
         };
-        let wants = |kind: &str| select.kind(kind) && select.room(room);
+        let filter = &self.filter.room;
+        let wanted = |kind: &str| wants(&filter.account_data, room, kind);
         joined.account_data.events =
-            notices::account_data(app, user, Some(room), types, wants).await?;
-        let select = Select::from(&self.filter.room.ephemeral);
-        let wants = |kind: &str| select.kind(kind) && select.room(room);
-        if wants("m.receipt") {
+            notices::account_data(app, user, Some(room), types, wanted).await?;
+        if wants(&filter.ephemeral, room, "m.receipt") {
             joined.ephemeral.events = match extent {
                 Extent::Whole(_) => notices::all_receipts(app, user, room).await?,
-                Extent::New(news) => notices::some_receipts(app, user, room, &news.receipts).await?,
+                Extent::New(news) => {
+                    notices::some_receipts(app, user, room, &news.receipts).await?
+                }
             };
         }
         let typing = match extent {
             Extent::Whole(_) => !app.ephemeral.typing(room).is_empty(),
             Extent::New(news) => news.typing,
         };
-        if typing && wants("m.typing") {
+        if typing && wants(&filter.ephemeral, room, "m.typing") {
             joined.ephemeral.events.push(notices::typing(app, room)?);
         }
         Ok(joined)
@@ -194,18 +198,26 @@ impl Teller<'_> {
         position: u64,
     ) -> Result<Option<Vec<Raw<AnyStrippedStateEvent>>>> {
         let state = state::at(self.app, room, position).await?;
-        let Some(own) = state.get("m.room.member", self.me.user.as_str()) else { return Ok(None) };
+        let Some(own) = state.get("m.room.member", self.me.user.as_str()) else {
+            return Ok(None);
+        };
         let sender = &own.event().sender;
         if self.ignored.contains(sender) {
             return Ok(None);
         }
-        let mut entries: Vec<&Arc<StateEntry>> =
-            STRIPPED.iter().filter_map(|kind| state.get(kind, "")).collect();
+        let mut entries: Vec<&Arc<StateEntry>> = STRIPPED
+            .iter()
+            .filter_map(|kind| state.get(kind, ""))
+            .collect();
         if *sender != self.me.user {
             entries.extend(state.get("m.room.member", sender.as_str()));
         }
         entries.push(own);
-        entries.into_iter().map(|entry| entry.event().to_stripped()).collect::<Result<_>>().map(Some)
+        entries
+            .into_iter()
+            .map(|entry| entry.event().to_stripped())
+            .collect::<Result<_>>()
+            .map(Some)
     }
 }
 

@@ -3,88 +3,51 @@
 //! [Filtering](https://spec.matrix.org/v1.18/client-server-api/#filtering)
 
 use ruma::{
-    OwnedRoomId, OwnedUserId, RoomId, UserId,
-    api::client::filter::{Filter, RoomEventFilter, UrlFilter},
+    OwnedRoomId, RoomId,
+    api::client::filter::{Filter, RoomEventFilter},
     serde::Raw,
 };
-use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    rooms::filter::fits,
+};
 
-/// Selects events by type and sender.
-#[derive(Clone, Copy)]
-pub struct Select<'a> {
-    types: Option<&'a [String]>,
-    not_types: &'a [String],
-    senders: Option<&'a [OwnedUserId]>,
-    not_senders: &'a [OwnedUserId],
-    rooms: Option<&'a [OwnedRoomId]>,
-    not_rooms: &'a [OwnedRoomId],
-    url: Option<UrlFilter>,
+/// Whether a client wants to hear of account data of this type.
+pub(super) fn wants_global(filter: &Filter, kind: &str) -> bool {
+    has_kind(filter.types.as_deref(), &filter.not_types, kind)
 }
 
-impl<'a> From<&'a Filter> for Select<'a> {
-    fn from(filter: &'a Filter) -> Self {
-        Self {
-            types: filter.types.as_deref(),
-            not_types: &filter.not_types,
-            senders: filter.senders.as_deref(),
-            not_senders: &filter.not_senders,
-            rooms: None,
-            not_rooms: &[],
-            url: None,
-        }
-    }
-}
-
-impl<'a> From<&'a RoomEventFilter> for Select<'a> {
-    fn from(filter: &'a RoomEventFilter) -> Self {
-        Self {
-            types: filter.types.as_deref(),
-            not_types: &filter.not_types,
-            senders: filter.senders.as_deref(),
-            not_senders: &filter.not_senders,
-            rooms: filter.rooms.as_deref(),
-            not_rooms: &filter.not_rooms,
-            url: filter.url_filter,
-        }
-    }
-}
-
-impl Select<'_> {
-    /// Whether something of this type may pass.
-    pub fn kind(&self, kind: &str) -> bool {
-        let is = |pattern: &String| matches(pattern, kind);
-        self.types.is_none_or(|types| types.iter().any(is)) && !self.not_types.iter().any(is)
-    }
-
-    /// Whether something in this room may pass.
-    pub fn room(&self, room: &RoomId) -> bool {
-        has_room(self.rooms, self.not_rooms, room)
-    }
-
-    /// Whether an event may pass, given its content as JSON.
-    pub fn event(&self, kind: &str, sender: &UserId, content: &str) -> bool {
-        self.kind(kind)
-            && self.senders.is_none_or(|senders| senders.iter().any(|one| one == sender))
-            && !self.not_senders.iter().any(|one| one == sender)
-            && self.url.is_none_or(|url| has_url(content) == (url == UrlFilter::EventsWithUrl))
-    }
+/// Whether a client wants to hear of something of this type in a room.
+pub(super) fn wants(filter: &RoomEventFilter, room: &RoomId, kind: &str) -> bool {
+    has_kind(filter.types.as_deref(), &filter.not_types, kind)
+        && has_room(filter.rooms.as_deref(), &filter.not_rooms, room)
 }
 
 /// Whether a room is among `rooms`, where there is such a list, and not among `not_rooms`.
-pub fn has_room(rooms: Option<&[OwnedRoomId]>, not_rooms: &[OwnedRoomId], room: &RoomId) -> bool {
+pub(super) fn has_room(
+    rooms: Option<&[OwnedRoomId]>,
+    not_rooms: &[OwnedRoomId],
+    room: &RoomId,
+) -> bool {
     rooms.is_none_or(|rooms| rooms.iter().any(|one| one == room))
         && !not_rooms.iter().any(|one| one == room)
+}
+
+fn has_kind(types: Option<&[String]>, not_types: &[String], kind: &str) -> bool {
+    let is = |pattern: &String| fits(pattern, kind);
+    types.is_none_or(|types| types.iter().any(is)) && !not_types.iter().any(is)
 }
 
 /// Leaves of an event only the fields that the client asked for; a dot leads to a field within, and `\.` is a dot.
 ///
 /// # Errors
 /// What is stored is not JSON.
-pub fn only_fields<T>(event: Raw<T>, fields: Option<&[String]>) -> Result<Raw<T>> {
-    let Some(fields) = fields else { return Ok(event) };
+pub(super) fn only_fields<T>(event: Raw<T>, fields: Option<&[String]>) -> Result<Raw<T>> {
+    let Some(fields) = fields else {
+        return Ok(event);
+    };
     let broken = |_| Error::internal("a stored event is not JSON");
     let whole: Value = serde_json::from_str(event.json().get()).map_err(broken)?;
     let mut kept = Value::Object(Map::new());
@@ -121,41 +84,25 @@ fn push(parts: &mut [String], char: char) {
 }
 
 fn copy(from: &Value, to: &mut Value, path: &[String]) {
-    let (Some((name, rest)), Value::Object(to)) = (path.split_first(), to) else { return };
+    let (Some((name, rest)), Value::Object(to)) = (path.split_first(), to) else {
+        return;
+    };
     let Some(found) = from.get(name) else { return };
     if rest.is_empty() {
         to.insert(name.clone(), found.clone());
     } else if found.is_object() {
-        copy(found, to.entry(name.clone()).or_insert_with(|| Value::Object(Map::new())), rest);
+        copy(
+            found,
+            to.entry(name.clone())
+                .or_insert_with(|| Value::Object(Map::new())),
+            rest,
+        );
     }
-}
-
-fn has_url(content: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Content {
-        url: Option<IgnoredAny>,
-    }
-    serde_json::from_str::<Content>(content).is_ok_and(|content| content.url.is_some())
-}
-
-/// Whether a type matches a pattern, in which `*` stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    let mut parts: Vec<&str> = rest.split('*').collect();
-    let tail = parts.pop().unwrap_or_default();
-    for part in parts {
-        match text.find(part) {
-            Some(at) => text = text.get(at + part.len()..).unwrap_or_default(),
-            None => return false,
-        }
-    }
-    text.ends_with(tail)
 }
 
 #[cfg(test)]
 mod tests {
-    use ruma::{events::AnySyncTimelineEvent, user_id};
+    use ruma::{events::AnySyncTimelineEvent, room_id};
     use serde_json::json;
 
     use super::*;
@@ -165,50 +112,26 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_text() {
-        for (pattern, text, fits) in [
-            ("m.room.message", "m.room.message", true),
-            ("m.room.message", "m.room.messages", false),
-            ("m.room.*", "m.room.member", true),
-            ("m.room.*", "m.reaction", false),
-            ("*", "", true),
-            ("*.room.*", "m.room.member", true),
-            ("m.*.m*r", "m.room.member", true),
-            ("m.*.*x*", "m.room.member", false),
-            ("ab*ba", "aba", false),
-        ] {
-            assert_eq!(matches(pattern, text), fits, "{pattern} and {text}");
-        }
-    }
-
-    #[test]
-    fn a_client_that_wants_messages_only_gets_messages_only() {
-        let filter = filter(json!({ "types": ["m.room.encrypted"], "not_senders": ["@spam:x"] }));
-        let select = Select::from(&filter);
-        assert!(select.event("m.room.encrypted", user_id!("@nurse:x"), "{}"));
-        assert!(!select.event("m.room.member", user_id!("@nurse:x"), "{}"));
-        assert!(!select.event("m.room.encrypted", user_id!("@spam:x"), "{}"));
-    }
-
-    #[test]
     fn what_is_not_wanted_wins_over_what_is() {
-        let filter = filter(json!({ "types": ["m.*"], "not_types": ["m.room.member"] }));
-        assert!(!Select::from(&filter).kind("m.room.member"));
-        assert!(Select::from(&filter).kind("m.room.topic"));
+        let filter = filter(json!({ "types": ["m.*"], "not_types": ["m.typing"] }));
+        let room = room_id!("!night:x");
+        assert!(wants(&filter, room, "m.receipt"));
+        assert!(!wants(&filter, room, "m.typing"));
+        assert!(!wants(&filter, room, "org.x"));
     }
 
     #[test]
-    fn an_empty_list_of_types_wants_nothing() {
-        assert!(!Select::from(&filter(json!({ "types": [] }))).kind("m.room.message"));
-    }
-
-    #[test]
-    fn pictures_can_be_left_out() {
-        let filter = filter(json!({ "contains_url": false }));
-        let select = Select::from(&filter);
-        let nurse = user_id!("@nurse:x");
-        assert!(!select.event("m.room.message", nurse, r#"{"url":"mxc://x/y"}"#));
-        assert!(select.event("m.room.message", nurse, r#"{"body":"url"}"#));
+    fn an_empty_list_wants_nothing() {
+        assert!(!wants(
+            &filter(json!({ "types": [] })),
+            room_id!("!night:x"),
+            "m.receipt"
+        ));
+        assert!(!wants(
+            &filter(json!({ "rooms": [] })),
+            room_id!("!night:x"),
+            "m.receipt"
+        ));
     }
 
     #[test]
@@ -218,9 +141,21 @@ mod tests {
         }))
         .unwrap()
         .cast_unchecked::<AnySyncTimelineEvent>();
-        let fields = ["type", r"content.a\.b", "content.c.d", "content.c.d.e", "absent"]
-            .map(ToOwned::to_owned);
-        let kept: Value = only_fields(event, Some(&fields)).unwrap().deserialize_as_unchecked().unwrap();
-        assert_eq!(kept, json!({ "type": "m.x", "content": { "a.b": 1, "c": { "d": 2 } } }));
+        let fields = [
+            "type",
+            r"content.a\.b",
+            "content.c.d",
+            "content.c.d.e",
+            "absent",
+        ]
+        .map(ToOwned::to_owned);
+        let kept: Value = only_fields(event, Some(&fields))
+            .unwrap()
+            .deserialize_as_unchecked()
+            .unwrap();
+        assert_eq!(
+            kept,
+            json!({ "type": "m.x", "content": { "a.b": 1, "c": { "d": 2 } } })
+        );
     }
 }

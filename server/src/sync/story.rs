@@ -16,7 +16,7 @@ use ruma::{
 use super::{
     devices::People,
     room::{Extent, Teller},
-    select::{Select, only_fields},
+    select::only_fields,
     timeline::{DEFAULT_LIMIT, MAX_LIMIT, Source, Tail},
 };
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     rooms::{
         access::{self, Readable},
         event::{StoredEvent, Viewer},
+        filter::matches,
         membership::Membership,
         position,
         state::{self, RoomState},
@@ -35,13 +36,13 @@ const MAX_HEROES: usize = 5;
 const MEMBER: &str = "m.room.member";
 
 /// What a client is told of a room's history.
-pub struct Told {
+pub(super) struct Told {
     /// The events.
-    pub timeline: Timeline,
+    pub(super) timeline: Timeline,
     /// The state before or after them.
-    pub state: State,
+    pub(super) state: State,
     /// Who is there, if that has changed.
-    pub summary: RoomSummary,
+    pub(super) summary: RoomSummary,
 }
 
 /// How the user was in the room since the client last heard of it.
@@ -55,7 +56,7 @@ enum Presence {
 }
 
 /// A stretch of a room's history as it is read.
-pub struct Story<'a> {
+pub(super) struct Story<'a> {
     teller: &'a Teller<'a>,
     room: &'a RoomId,
     presence: Presence,
@@ -70,7 +71,7 @@ pub struct Story<'a> {
 
 impl Told {
     /// No event.
-    pub fn nothing(state_after: bool) -> Self {
+    pub(super) fn nothing(state_after: bool) -> Self {
         Self {
             timeline: Timeline::new(),
             state: as_asked(state_after, Vec::new()),
@@ -81,7 +82,7 @@ impl Told {
 
 impl<'a> Story<'a> {
     /// Reads the timeline up to the position `end`, right after which the user is in the room or not.
-    pub async fn read(
+    pub(super) async fn read(
         teller: &'a Teller<'a>,
         room: &'a RoomId,
         membership: &Membership,
@@ -97,38 +98,58 @@ impl<'a> Story<'a> {
             (_, Extent::Whole(_)) => Source::Positions(&own),
         };
         let filter = &teller.filter.room.timeline;
-        let select = Select::from(filter);
         let wants = |event: &StoredEvent| {
-            select.room(room)
-                && select.event(&event.kind, &event.sender, &event.content)
+            matches(filter, event)
                 && (event.state_key.is_some() || !teller.ignored.contains(&event.sender))
         };
         let limit = filter.limit.map_or(DEFAULT_LIMIT, |limit| {
-            usize::try_from(limit).unwrap_or(MAX_LIMIT).clamp(1, MAX_LIMIT)
+            usize::try_from(limit)
+                .unwrap_or(MAX_LIMIT)
+                .clamp(1, MAX_LIMIT)
         });
         let tail = Tail::read(&teller.app.store, room, source, end, limit, wants).await?;
         let (since, limited) = match (&presence, extent) {
             (Presence::Throughout, Extent::New(_)) if teller.full_state => (0, tail.limited),
-            (Presence::Throughout, Extent::New(news)) => {
-                (news.events.first().copied().unwrap_or_default(), tail.limited)
-            }
+            (Presence::Throughout, Extent::New(news)) => (
+                news.events.first().copied().unwrap_or_default(),
+                tail.limited,
+            ),
             (Presence::Anew(_), Extent::New(_)) => (0, true),
             (Presence::Passing, Extent::New(_)) if came_in(&tail, &teller.me.user) => (0, true),
             (Presence::Passing, _) => (u64::MAX, tail.limited),
             (_, Extent::Whole(_)) => (0, tail.start > 1),
         };
-        Ok(Self { teller, room, presence, tail, end, joined, since, limited })
+        Ok(Self {
+            teller,
+            room,
+            presence,
+            tail,
+            end,
+            joined,
+            since,
+            limited,
+        })
     }
 
     /// Puts it into words. `people` learns who has come into view and who has gone.
-    pub async fn tell(self, people: &mut People) -> Result<Told> {
+    pub(super) async fn tell(self, people: &mut People) -> Result<Told> {
         let me = &self.teller.me.user;
         let gap = self.since < self.tail.start;
         let before = match (gap || self.lazy()) && self.since < u64::MAX {
-            true => Some(state::at(self.teller.app, self.room, self.tail.start.saturating_sub(1)).await?),
+            true => Some(
+                state::at(
+                    self.teller.app,
+                    self.room,
+                    self.tail.start.saturating_sub(1),
+                )
+                .await?,
+            ),
             false => None,
         };
-        let entries = before.iter().filter(|_| gap).flat_map(|state| state.entries());
+        let entries = before
+            .iter()
+            .filter(|_| gap)
+            .flat_map(|state| state.entries());
         let entries = entries.filter(|entry| entry.position >= self.since);
         let earlier: Vec<&StoredEvent> = entries.map(|entry| entry.event()).collect();
         let within = self.tail.state();
@@ -150,10 +171,18 @@ impl<'a> Story<'a> {
             self.state(changes(), before.as_deref(), &summary)?
         } else {
             let unwanted = self.tail.unwanted.iter().map(|(_, event)| event);
-            self.state(earlier.iter().copied().chain(unwanted), before.as_deref(), &summary)?
+            self.state(
+                earlier.iter().copied().chain(unwanted),
+                before.as_deref(),
+                &summary,
+            )?
         };
         let state = as_asked(self.teller.state_after, state);
-        Ok(Told { timeline: self.timeline()?, state, summary })
+        Ok(Told {
+            timeline: self.timeline()?,
+            state,
+            summary,
+        })
     }
 
     fn lazy(&self) -> bool {
@@ -169,8 +198,9 @@ impl<'a> Story<'a> {
         before: Option<&'e RoomState>,
         summary: &RoomSummary,
     ) -> Result<Vec<Raw<AnySyncStateEvent>>> {
-        let mut newest: BTreeMap<_, &StoredEvent> =
-            events.map(|event| ((&*event.kind, event.state_key.as_deref()), event)).collect();
+        let mut newest: BTreeMap<_, &StoredEvent> = events
+            .map(|event| ((&*event.kind, event.state_key.as_deref()), event))
+            .collect();
         if self.lazy() {
             let needed = self.needed(summary);
             if self.since == 0 {
@@ -180,22 +210,22 @@ impl<'a> Story<'a> {
             }
             let within = self.tail.state();
             for user in needed {
-                let told = within.iter().any(|event| {
-                    event.kind == MEMBER && event.state_key.as_deref() == Some(user)
-                });
+                let told = within
+                    .iter()
+                    .any(|event| event.kind == MEMBER && event.state_key.as_deref() == Some(user));
                 if !told && let Some(entry) = before.and_then(|state| state.get(MEMBER, user)) {
-                    newest.entry((MEMBER, entry.event().state_key.as_deref())).or_insert(entry.event());
+                    newest
+                        .entry((MEMBER, entry.event().state_key.as_deref()))
+                        .or_insert(entry.event());
                 }
             }
         }
-        let select = Select::from(&self.teller.filter.room.state);
+        let filter = &self.teller.filter.room.state;
         let viewer = Viewer::new(self.teller.app, self.teller.me);
         let fields = self.teller.filter.event_fields.as_deref();
         newest
             .into_values()
-            .filter(|event| {
-                select.room(self.room) && select.event(&event.kind, &event.sender, &event.content)
-            })
+            .filter(|event| matches(filter, event))
             .map(|event| only_fields(event.to_sync(viewer)?, fields))
             .collect()
     }
@@ -203,8 +233,12 @@ impl<'a> Story<'a> {
     /// Whose member events a client needs: those who wrote, and, if it knows nothing yet, the user's own and those whom
     /// the room is named after.
     fn needed<'e>(&'e self, summary: &'e RoomSummary) -> BTreeSet<&'e str> {
-        let mut needed: BTreeSet<&str> =
-            self.tail.wanted.iter().map(|(_, event)| event.sender.as_str()).collect();
+        let mut needed: BTreeSet<&str> = self
+            .tail
+            .wanted
+            .iter()
+            .map(|(_, event)| event.sender.as_str())
+            .collect();
         if self.since == 0 {
             needed.insert(self.teller.me.user.as_str());
             needed.extend(summary.heroes.iter().map(|user| user.as_str()));
@@ -245,7 +279,9 @@ async fn presence(
         let first = news.events.first().copied().unwrap_or_default();
         if news.events.is_empty()
             || membership.position < first
-            || state::at(teller.app, room, first.saturating_sub(1)).await?.is_joined(&teller.me.user)
+            || state::at(teller.app, room, first.saturating_sub(1))
+                .await?
+                .is_joined(&teller.me.user)
         {
             return Ok(Presence::Throughout);
         }
@@ -256,7 +292,10 @@ async fn presence(
     match access::readable(teller.app, &teller.me.user, room).await {
         Ok(readable) => Ok(Presence::Anew(readable)),
         // Somebody who was invited and declined never was in the room.
-        Err(Error::Matrix { status: StatusCode::FORBIDDEN, .. }) if !joined => Ok(Presence::Passing),
+        Err(Error::Matrix {
+            status: StatusCode::FORBIDDEN,
+            ..
+        }) if !joined => Ok(Presence::Passing),
         Err(error) => Err(error),
     }
 }
@@ -273,7 +312,9 @@ fn sum_up(state: &RoomState, me: &UserId) -> RoomSummary {
     let mut invited = 0_u64;
     for entry in state.of_type(MEMBER) {
         let event = entry.event();
-        let (Some(user), Some(membership)) = (event.target(), event.membership()) else { continue };
+        let (Some(user), Some(membership)) = (event.target(), event.membership()) else {
+            continue;
+        };
         let there = matches!(membership, MembershipState::Join | MembershipState::Invite);
         invited += u64::from(membership == MembershipState::Invite);
         if user != me && membership != MembershipState::Knock {
@@ -294,5 +335,9 @@ fn sum_up(state: &RoomState, me: &UserId) -> RoomSummary {
 fn as_asked(state_after: bool, events: Vec<Raw<AnySyncStateEvent>>) -> State {
     let mut state = StateEvents::new();
     state.events = events;
-    if state_after { State::After(state) } else { State::Before(state) }
+    if state_after {
+        State::After(state)
+    } else {
+        State::Before(state)
+    }
 }

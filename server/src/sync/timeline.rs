@@ -6,22 +6,25 @@ use ruma::RoomId;
 
 use crate::{
     error::Result,
-    rooms::{access::Readable, event::{StoredEvent, TIMELINE}},
+    rooms::{
+        access::Readable,
+        event::{StoredEvent, TIMELINE},
+    },
     store::Store,
 };
 
 /// How many events a client gets of a room when it does not say.
-pub const DEFAULT_LIMIT: usize = 10;
+pub(super) const DEFAULT_LIMIT: usize = 10;
 /// The most events that a client gets of a room in one sync.
-pub const MAX_LIMIT: usize = 100;
+pub(super) const MAX_LIMIT: usize = 100;
 /// How many events are looked at for those that the client wants.
-pub const MAX_EXAMINED: usize = 2_000;
+pub(super) const MAX_EXAMINED: usize = 2_000;
 
 /// An event and its position.
-pub type Placed = (u64, StoredEvent);
+pub(super) type Placed = (u64, StoredEvent);
 
 /// Where events are read from.
-pub enum Source<'a> {
+pub(super) enum Source<'a> {
     /// These positions, lowest first.
     Positions(&'a [u64]),
     /// All of the room up to a position, as far as it may be read.
@@ -35,22 +38,22 @@ pub enum Source<'a> {
 
 /// The end of a timeline.
 #[derive(Debug, Default)]
-pub struct Tail {
+pub(super) struct Tail {
     limit: usize,
     examined: usize,
     /// The events that are wanted, lowest position first once it is finished.
-    pub wanted: Vec<Placed>,
+    pub(super) wanted: Vec<Placed>,
     /// The state events that it covers and that are not wanted.
-    pub unwanted: Vec<Placed>,
+    pub(super) unwanted: Vec<Placed>,
     /// Whether there is more before it.
-    pub limited: bool,
+    pub(super) limited: bool,
     /// The first position that it covers.
-    pub start: u64,
+    pub(super) start: u64,
 }
 
 impl Tail {
     /// The last events up to `end`, at most `limit` wanted ones, of which `wants` decides.
-    pub async fn read(
+    pub(super) async fn read(
         store: &Store,
         room: &RoomId,
         source: Source<'_>,
@@ -77,7 +80,11 @@ impl Tail {
     }
 
     fn new(limit: usize, end: u64) -> Self {
-        Self { limit, start: end + 1, ..Self::default() }
+        Self {
+            limit,
+            start: end + 1,
+            ..Self::default()
+        }
     }
 
     /// Takes the next event towards the beginning.
@@ -103,8 +110,11 @@ impl Tail {
     }
 
     /// The state events that it covers, wanted or not, in their order.
-    pub fn state(&self) -> Vec<&StoredEvent> {
-        let wanted = self.wanted.iter().filter(|(_, event)| event.state_key.is_some());
+    pub(super) fn state(&self) -> Vec<&StoredEvent> {
+        let wanted = self
+            .wanted
+            .iter()
+            .filter(|(_, event)| event.state_key.is_some());
         let mut all: Vec<&Placed> = wanted.chain(&self.unwanted).collect();
         all.sort_by_key(|(position, _)| *position);
         all.into_iter().map(|(_, event)| event).collect()
@@ -126,7 +136,13 @@ impl<'a> Source<'a> {
                 let mut events = store.before(&TIMELINE, room, end + 1, count).await?;
                 let next = events.last().map_or(0, |(position, _)| position - 1);
                 events.retain(|(position, _)| readable.sees(*position));
-                Ok((events, Self::History { end: next, readable }))
+                Ok((
+                    events,
+                    Self::History {
+                        end: next,
+                        readable,
+                    },
+                ))
             }
         }
     }

@@ -18,23 +18,23 @@ const CHECK_BYTES: usize = 8;
 
 /// How far a device has been told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
+pub(super) struct Position {
     /// In the user's inbox.
-    pub inbox: u64,
+    pub(super) inbox: u64,
     /// In the device's to-device list.
-    pub to_device: u64,
+    pub(super) to_device: u64,
     /// Among the changes of who is typing.
-    pub typing: u64,
+    pub(super) typing: u64,
 }
 
 /// Writes and reads the tokens of one device.
-pub struct Tokens {
+pub(super) struct Tokens {
     key: Sha256,
 }
 
 impl Tokens {
     /// The tokens of this device.
-    pub fn of(app: &App, me: &Device) -> Self {
+    pub(super) fn of(app: &App, me: &Device) -> Self {
         // Such a signature is always the same, never leaves the server, and nobody else can make it.
         Self::new(app.signing_key.sign(b"respite sync token").as_bytes(), me)
     }
@@ -49,11 +49,19 @@ impl Tokens {
     }
 
     /// The token for a position.
-    pub fn write(&self, position: Position) -> String {
-        let Position { inbox, to_device, typing } = position;
+    pub(super) fn write(&self, position: Position) -> String {
+        let Position {
+            inbox,
+            to_device,
+            typing,
+        } = position;
         let place = format!("s{inbox}_{to_device}_{typing}");
         let check = self.key.clone().chain_update(&place).finalize();
-        let check: String = check.iter().take(CHECK_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        let check: String = check
+            .iter()
+            .take(CHECK_BYTES)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         format!("{place}_{check}")
     }
 
@@ -61,11 +69,18 @@ impl Tokens {
     ///
     /// # Errors
     /// 400 `M_INVALID_PARAM` for everything else.
-    pub fn read(&self, token: &str) -> Result<Position> {
+    pub(super) fn read(&self, token: &str) -> Result<Position> {
         parse(token)
-            .filter(|position| self.write(*position).as_bytes().ct_eq(token.as_bytes()).into())
+            .filter(|position| {
+                self.write(*position)
+                    .as_bytes()
+                    .ct_eq(token.as_bytes())
+                    .into()
+            })
             .ok_or_else(|| {
-                Error::invalid_param("This sync token is not one of this device. Sync again without it.")
+                Error::invalid_param(
+                    "This sync token is not one of this device. Sync again without it.",
+                )
             })
     }
 }
@@ -73,7 +88,11 @@ impl Tokens {
 fn parse(token: &str) -> Option<Position> {
     let mut numbers = token.strip_prefix('s')?.split('_').take(3).map(str::parse);
     let mut next = || numbers.next()?.ok();
-    Some(Position { inbox: next()?, to_device: next()?, typing: next()? })
+    Some(Position {
+        inbox: next()?,
+        to_device: next()?,
+        typing: next()?,
+    })
 }
 
 #[cfg(test)]
@@ -99,8 +118,11 @@ mod tests {
     }
 
     fn positions() -> impl Strategy<Value = Position> {
-        (any::<u64>(), any::<u64>(), any::<u64>())
-            .prop_map(|(inbox, to_device, typing)| Position { inbox, to_device, typing })
+        (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(inbox, to_device, typing)| Position {
+            inbox,
+            to_device,
+            typing,
+        })
     }
 
     proptest! {
@@ -134,8 +156,16 @@ mod tests {
 
     #[test]
     fn nobody_can_go_on_with_somebody_elses_token() {
-        let token = nurse().write(Position { inbox: 7, to_device: 2, typing: 0 });
-        for other in [tokens("@nurse:x", "TABLET"), tokens("@nurs:x", "ePHONE"), tokens("@doctor:x", "PHONE")] {
+        let token = nurse().write(Position {
+            inbox: 7,
+            to_device: 2,
+            typing: 0,
+        });
+        for other in [
+            tokens("@nurse:x", "TABLET"),
+            tokens("@nurs:x", "ePHONE"),
+            tokens("@doctor:x", "PHONE"),
+        ] {
             assert!(other.read(&token).is_err());
         }
     }

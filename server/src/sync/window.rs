@@ -8,34 +8,37 @@ use crate::{inbox::Entry, store::Numbered};
 
 /// What a stretch of an inbox tells.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Window {
+pub(super) struct Window {
     /// The number of the last entry.
-    pub end: u64,
+    pub(super) end: u64,
     /// What is new in rooms.
-    pub rooms: BTreeMap<OwnedRoomId, News>,
+    pub(super) rooms: BTreeMap<OwnedRoomId, News>,
     /// Types of global account data that were set.
-    pub account_data: BTreeSet<String>,
+    pub(super) account_data: BTreeSet<String>,
     /// Users whose devices or keys have changed.
-    pub devices: BTreeSet<OwnedUserId>,
+    pub(super) devices: BTreeSet<OwnedUserId>,
 }
 
 /// What is new in a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct News {
+pub(super) struct News {
     /// The positions of new events, lowest first.
-    pub events: Vec<u64>,
+    pub(super) events: Vec<u64>,
     /// The receipts that were moved: whose, and which.
-    pub receipts: BTreeSet<(OwnedUserId, String)>,
+    pub(super) receipts: BTreeSet<(OwnedUserId, String)>,
     /// Types of account data that were set.
-    pub account_data: BTreeSet<String>,
+    pub(super) account_data: BTreeSet<String>,
     /// Whether somebody has begun or stopped typing.
-    pub typing: bool,
+    pub(super) typing: bool,
 }
 
 impl Window {
     /// Sorts the entries after entry number `after` by what they are about.
-    pub fn of(after: u64, entries: Vec<(u64, Numbered<Entry>)>) -> Self {
-        let mut window = Self { end: after, ..Self::default() };
+    pub(super) fn of(after: u64, entries: Vec<(u64, Numbered<Entry>)>) -> Self {
+        let mut window = Self {
+            end: after,
+            ..Self::default()
+        };
         for (number, entry) in entries {
             window.end = number;
             let position = entry.number();
@@ -72,14 +75,15 @@ impl Window {
 
 impl News {
     /// The first and the last new event.
-    pub fn bounds(&self) -> Option<(u64, u64)> {
+    pub(super) fn bounds(&self) -> Option<(u64, u64)> {
         Some((*self.events.first()?, *self.events.last()?))
     }
 
     /// Whether no event of the room is missing between the first and the last: one is missing where the user was not in
     /// the room for a while.
-    pub fn unbroken(&self) -> bool {
-        self.bounds().is_none_or(|(first, last)| last - first + 1 == self.events.len() as u64)
+    pub(super) fn unbroken(&self) -> bool {
+        self.bounds()
+            .is_none_or(|(first, last)| last - first + 1 == self.events.len() as u64)
     }
 }
 
@@ -106,12 +110,18 @@ mod tests {
                 (9, Numbered::new(read, 0)),
                 (10, event(&night, 5)),
                 (11, Numbered::new(Entry::Devices(nurse.clone()), 0)),
-                (12, Numbered::new(Entry::AccountData(None, "m.direct".to_owned()), 0)),
+                (
+                    12,
+                    Numbered::new(Entry::AccountData(None, "m.direct".to_owned()), 0),
+                ),
             ],
         );
         assert_eq!(window.end, 12);
         assert_eq!(window.rooms[&night].events, [4, 5]);
-        assert_eq!(window.rooms[&night].receipts, [(nurse.clone(), "m.read ".to_owned())].into());
+        assert_eq!(
+            window.rooms[&night].receipts,
+            [(nurse.clone(), "m.read ".to_owned())].into()
+        );
         assert_eq!(window.rooms[&day].events, [9]);
         assert_eq!(window.devices, [nurse].into());
         assert_eq!(window.account_data, ["m.direct".to_owned()].into());
@@ -119,12 +129,21 @@ mod tests {
 
     #[test]
     fn nothing_new_leaves_the_place_where_it_was() {
-        assert_eq!(Window::of(6, Vec::new()), Window { end: 6, ..Window::default() });
+        assert_eq!(
+            Window::of(6, Vec::new()),
+            Window {
+                end: 6,
+                ..Window::default()
+            }
+        );
     }
 
     #[test]
     fn somebody_who_left_and_came_back_has_a_gap() {
-        let seen = |events: &[u64]| News { events: events.to_vec(), ..News::default() };
+        let seen = |events: &[u64]| News {
+            events: events.to_vec(),
+            ..News::default()
+        };
         assert!(seen(&[]).unbroken());
         assert!(seen(&[3]).unbroken());
         assert!(seen(&[3, 4, 5]).unbroken());
@@ -136,7 +155,10 @@ mod tests {
         let room = owned_room_id!("!night:x");
         let window = Window::of(
             0,
-            vec![(1, event(&room, 4)), (2, Numbered::new(Entry::Forgotten(room.clone()), 0))],
+            vec![
+                (1, event(&room, 4)),
+                (2, Numbered::new(Entry::Forgotten(room.clone()), 0)),
+            ],
         );
         assert!(window.rooms.is_empty());
         assert_eq!(window.end, 2);

@@ -13,8 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{MAX_PENDING, REMOVED, SENT, SENT_ORDER, STEP, TO_DEVICE, ToDevice, remove_in};
 use crate::{
-    auth::Device,
-    auth::{self, DEVICES},
+    auth::{self, DEVICES, Device},
     endpoint::endpoint,
     error::{Error, Result},
     gate,

@@ -65,7 +65,9 @@ async fn set_receipt(
         Asked::ReadPrivate => Kind::Receipt(ReceiptType::ReadPrivate, request.thread.clone()),
         Asked::FullyRead if request.thread == ReceiptThread::Unthreaded => Kind::FullyRead,
         Asked::FullyRead => {
-            return Err(Error::invalid_param("Only read receipts can be of a thread."));
+            return Err(Error::invalid_param(
+                "Only read receipts can be of a thread.",
+            ));
         }
         _ => return Err(Error::invalid_param("There is no such type of receipt.")),
     };
@@ -81,7 +83,16 @@ async fn set_receipt(
         }
     }
     let (position, _) = readable.event(&app, &request.event_id).await?;
-    set(&app, &room, &[Mark { kind, event_id: request.event_id, position }]).await?;
+    set(
+        &app,
+        &room,
+        &[Mark {
+            kind,
+            event_id: request.event_id,
+            position,
+        }],
+    )
+    .await?;
     Ok(create_receipt::v3::Response::new())
 }
 
@@ -97,11 +108,18 @@ async fn set_markers(
     for (kind, event_id) in [
         (Kind::FullyRead, request.fully_read),
         (receipt(ReceiptType::Read), request.read_receipt),
-        (receipt(ReceiptType::ReadPrivate), request.private_read_receipt),
+        (
+            receipt(ReceiptType::ReadPrivate),
+            request.private_read_receipt,
+        ),
     ] {
         if let Some(event_id) = event_id {
             let (position, _) = readable.event(&app, &event_id).await?;
-            marks.push(Mark { kind, event_id, position });
+            marks.push(Mark {
+                kind,
+                event_id,
+                position,
+            });
         }
     }
     set(&app, &room, &marks).await?;
@@ -144,9 +162,14 @@ async fn set_receipt_in(
         Some(_) => {}
         None => {
             let own = (&*room.room_id, &*room.user);
-            let kept = tx.store().scan(&RECEIPTS, own, Page::first(MAX_RECEIPTS_OF_USER)).await?;
+            let kept = tx
+                .store()
+                .scan(&RECEIPTS, own, Page::first(MAX_RECEIPTS_OF_USER))
+                .await?;
             if kept.len() >= MAX_RECEIPTS_OF_USER {
-                return Err(Error::invalid_param("You have receipts in too many threads here."));
+                return Err(Error::invalid_param(
+                    "You have receipts in too many threads here.",
+                ));
             }
         }
     }
@@ -181,7 +204,9 @@ async fn set_fully_read_in(tx: &mut Tx, room: &Joined, mark: &Mark) -> Result<()
     {
         return Ok(());
     }
-    let json = serde_json::to_string(&FullyRead { event_id: mark.event_id.clone() })
-        .map_err(|_| Error::internal("a read marker that is not JSON"))?;
+    let json = serde_json::to_string(&FullyRead {
+        event_id: mark.event_id.clone(),
+    })
+    .map_err(|_| Error::internal("a read marker that is not JSON"))?;
     account_data::set_in(tx, &room.user, Some(&room.room_id), FULLY_READ, &json).await
 }

@@ -1,0 +1,529 @@
+//! A therapist and a nurse in two rooms; what the nurse's clients make of what they are told.
+
+use proptest::prelude::*;
+use ruma::{
+    CanonicalJsonObject, OwnedEventId, UserId,
+    api::client::{
+        filter::FilterDefinition,
+        sync::sync_events::v3::{Request, State},
+    },
+    events::StateEventType,
+    serde::Raw,
+};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    error::Error,
+    fixture::{Server, device, user},
+    rooms::{
+        append::{self, NewEvent},
+        create::{self, NewRoom},
+        state,
+    },
+};
+
+/// What a client has in memory of a room.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    joined: bool,
+    timeline: Vec<OwnedEventId>,
+    state: BTreeMap<(String, String), OwnedEventId>,
+}
+
+/// A client that puts together what it is told.
+struct Client {
+    me: Device,
+    filter: FilterDefinition,
+    since: Option<Position>,
+    page: usize,
+    rooms: BTreeMap<OwnedRoomId, Seen>,
+    devices: BTreeSet<OwnedUserId>,
+}
+
+#[derive(serde::Deserialize)]
+struct Event {
+    event_id: OwnedEventId,
+    r#type: String,
+    state_key: Option<String>,
+}
+
+fn parse<T>(event: &Raw<T>) -> Event {
+    serde_json::from_str(event.json().get()).unwrap()
+}
+
+impl Seen {
+    fn hear(
+        &mut self,
+        timeline: &ruma::api::client::sync::sync_events::v3::Timeline,
+        state: &State,
+    ) {
+        if timeline.limited {
+            self.timeline.clear();
+        }
+        let State::Before(state) = state else {
+            panic!("state was asked for as it was before")
+        };
+        for event in state.events.iter().map(parse) {
+            self.state
+                .insert((event.r#type, event.state_key.unwrap()), event.event_id);
+        }
+        for event in timeline.events.iter().map(parse) {
+            if let Some(key) = event.state_key {
+                self.state
+                    .insert((event.r#type, key), event.event_id.clone());
+            }
+            assert!(
+                !self.timeline.contains(&event.event_id),
+                "an event was told twice"
+            );
+            self.timeline.push(event.event_id);
+        }
+    }
+}
+
+impl Client {
+    fn new(page: usize, filter: serde_json::Value) -> Self {
+        Self {
+            me: device("nurse", "PHONE"),
+            filter: serde_json::from_value(filter).unwrap(),
+            since: None,
+            page,
+            rooms: BTreeMap::new(),
+            devices: BTreeSet::new(),
+        }
+    }
+
+    /// One answer; whether there is more.
+    async fn ask(&mut self, app: &App) -> Answer {
+        let mut answerer = Answerer::new(app, &self.me, &Request::new());
+        answerer.page = self.page;
+        let answer = answerer.since(&self.filter, self.since).await.unwrap();
+        self.since = Some(answer.position);
+        for (room, joined) in &answer.response.rooms.join {
+            let seen = self.rooms.entry(room.clone()).or_default();
+            seen.joined = true;
+            seen.hear(&joined.timeline, &joined.state);
+        }
+        for (room, left) in &answer.response.rooms.leave {
+            let seen = self.rooms.entry(room.clone()).or_default();
+            seen.joined = false;
+            seen.hear(&left.timeline, &left.state);
+        }
+        for user in &answer.response.device_lists.left {
+            self.devices.remove(user);
+        }
+        self.devices
+            .extend(answer.response.device_lists.changed.iter().cloned());
+        answer
+    }
+
+    async fn catch_up(&mut self, app: &App) {
+        while self.ask(app).await.more {}
+    }
+
+    fn joined(&self) -> BTreeMap<&OwnedRoomId, &Seen> {
+        self.rooms.iter().filter(|(_, seen)| seen.joined).collect()
+    }
+}
+
+struct Practice {
+    server: Server,
+    rooms: Vec<OwnedRoomId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Write,
+    Answer,
+    Topic,
+    Leave,
+    Invite,
+    Join,
+    Kick,
+}
+
+impl Practice {
+    /// Two rooms; the nurse is in the first.
+    async fn open() -> Self {
+        let server = Server::new().await;
+        let app = &server.app;
+        let mut rooms = Vec::new();
+        for members in [vec![(user("nurse"), MembershipState::Join)], Vec::new()] {
+            let (room, members) = (
+                NewRoom {
+                    members,
+                    ..NewRoom::default()
+                },
+                (),
+            );
+            let () = members;
+            let room = &room;
+            let created = app
+                .store
+                .transact(async |mut tx| {
+                    let id =
+                        create::create_in(&mut tx, app, &user("therapist"), room.clone()).await?;
+                    Ok::<_, Error>((tx, id))
+                })
+                .await
+                .unwrap();
+            rooms.push(created.value);
+        }
+        Self { server, rooms }
+    }
+
+    async fn send(&self, who: &UserId, room: usize, event: NewEvent) -> Result<OwnedEventId> {
+        append::send(&self.server.app, who, &self.rooms[room], event, None).await
+    }
+
+    /// What may not be done is not done.
+    async fn act(&self, room: usize, act: Act) {
+        let (nurse, therapist) = (user("nurse"), user("therapist"));
+        let member = |membership: &str| {
+            let content = content(json!({ "membership": membership }));
+            NewEvent::state("m.room.member", user("nurse").as_str(), content)
+        };
+        let (who, event) = match act {
+            Act::Write => (&nurse, message()),
+            Act::Answer => (&therapist, message()),
+            Act::Topic => (
+                &therapist,
+                NewEvent::state("m.room.topic", "", content(json!({}))),
+            ),
+            Act::Leave => (&nurse, member("leave")),
+            Act::Invite => (&therapist, member("invite")),
+            Act::Join => (&nurse, member("join")),
+            Act::Kick => (&therapist, member("leave")),
+        };
+        drop(self.send(who, room, event).await);
+    }
+
+    async fn state(&self, room: &OwnedRoomId) -> BTreeMap<(String, String), OwnedEventId> {
+        let state = state::current(&self.server.app, room)
+            .await
+            .unwrap()
+            .unwrap();
+        let entries = state.entries().map(|entry| entry.event());
+        entries
+            .map(|event| {
+                (
+                    (event.kind.clone(), event.state_key.clone().unwrap()),
+                    event.event_id.clone(),
+                )
+            })
+            .collect()
+    }
+}
+
+fn content(json: serde_json::Value) -> CanonicalJsonObject {
+    serde_json::from_value(json).unwrap()
+}
+
+fn message() -> NewEvent {
+    NewEvent::message("m.room.encrypted", content(json!({ "ciphertext": "…" })))
+}
+
+fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
+    let act = prop_oneof![
+        3 => Just(Act::Write),
+        3 => Just(Act::Answer),
+        1 => Just(Act::Topic),
+        1 => Just(Act::Leave),
+        3 => Just(Act::Invite),
+        3 => Just(Act::Join),
+        1 => Just(Act::Kick),
+    ];
+    prop::collection::vec((0..2_usize, act), 0..40)
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// However an inbox is cut into pages, a client ends up with the same rooms, each event once, and the room's state.
+    #[test]
+    fn no_event_is_missed_and_none_is_told_twice(acts in acts(), page in 1..6_usize, often in any::<bool>()) {
+        run(async {
+            let practice = Practice::open().await;
+            let all = json!({ "room": { "timeline": { "limit": 100 } } });
+            let (mut slow, mut fast) = (Client::new(page, all.clone()), Client::new(MAX_ENTRIES, all));
+            slow.ask(&practice.server.app).await;
+            fast.ask(&practice.server.app).await;
+            for (room, act) in acts {
+                practice.act(room, act).await;
+                if often {
+                    slow.ask(&practice.server.app).await;
+                }
+            }
+            slow.catch_up(&practice.server.app).await;
+            fast.catch_up(&practice.server.app).await;
+            assert_eq!(slow.joined(), fast.joined());
+            let mut fresh = Client::new(MAX_ENTRIES, json!({ "room": { "timeline": { "limit": 100 } } }));
+            fresh.ask(&practice.server.app).await;
+            assert_eq!(slow.joined(), fresh.joined());
+            for (room, seen) in slow.joined() {
+                assert_eq!(seen.state, practice.state(room).await);
+            }
+        });
+    }
+
+    /// A client that takes two events a room at a time still knows each room's state.
+    #[test]
+    fn the_state_is_right_with_short_timelines(acts in acts(), page in 1..30_usize, skip in 1..9_usize) {
+        run(async {
+            let practice = Practice::open().await;
+            let mut client = Client::new(page, json!({ "room": { "timeline": { "limit": 2 } } }));
+            for (turn, (room, act)) in acts.into_iter().enumerate() {
+                practice.act(room, act).await;
+                if turn % skip == 0 {
+                    client.ask(&practice.server.app).await;
+                }
+            }
+            client.catch_up(&practice.server.app).await;
+            for (room, seen) in client.joined() {
+                assert_eq!(seen.state, practice.state(room).await);
+                assert!(seen.timeline.len() <= 60);
+            }
+        });
+    }
+
+    /// The same for a client that wants no state events in its timeline.
+    #[test]
+    fn the_state_is_right_for_a_timeline_of_messages_only(acts in acts(), page in 1..30_usize) {
+        run(async {
+            let practice = Practice::open().await;
+            let filter = json!({ "room": { "timeline": { "limit": 3, "types": ["m.room.encrypted"] } } });
+            let mut client = Client::new(page, filter);
+            client.ask(&practice.server.app).await;
+            for (room, act) in acts {
+                practice.act(room, act).await;
+            }
+            client.catch_up(&practice.server.app).await;
+            for (room, seen) in client.joined() {
+                assert_eq!(seen.state, practice.state(room).await);
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_shows_who_invites_and_nothing_that_was_said() {
+    let practice = Practice::open().await;
+    practice.act(1, Act::Answer).await;
+    practice.act(1, Act::Invite).await;
+    for since_the_beginning in [true, false] {
+        let mut client = Client::new(MAX_ENTRIES, json!({}));
+        if !since_the_beginning {
+            client.since = Some(Position::default());
+        }
+        let answer = client.ask(&practice.server.app).await;
+        let invited = &answer.response.rooms.invite[&practice.rooms[1]]
+            .invite_state
+            .events;
+        let text = invited
+            .iter()
+            .map(|event| event.json().get())
+            .collect::<String>();
+        assert!(text.contains("@therapist:localhost") && text.contains("m.room.create"));
+        assert!(!text.contains("ciphertext") && !text.contains("event_id"));
+        assert!(!answer.response.rooms.join.contains_key(&practice.rooms[1]));
+    }
+}
+
+#[tokio::test]
+async fn a_declined_invitation_tells_nothing_of_the_room() {
+    let practice = Practice::open().await;
+    let mut client = Client::new(MAX_ENTRIES, json!({ "room": { "include_leave": true } }));
+    client.ask(&practice.server.app).await;
+    practice.act(1, Act::Answer).await;
+    practice.act(1, Act::Invite).await;
+    practice.act(1, Act::Leave).await;
+    practice.act(1, Act::Answer).await;
+    let answer = client.ask(&practice.server.app).await;
+    let left = &answer.response.rooms.leave[&practice.rooms[1]];
+    assert!(
+        left.timeline
+            .events
+            .iter()
+            .all(|event| parse(event).r#type == "m.room.member")
+    );
+    assert!(left.state.is_empty());
+    let mut fresh = Client::new(MAX_ENTRIES, json!({ "room": { "include_leave": true } }));
+    let answer = fresh.ask(&practice.server.app).await;
+    let left = &answer.response.rooms.leave[&practice.rooms[1]];
+    assert_eq!(left.timeline.events.len(), 1);
+    assert!(left.state.is_empty());
+}
+
+#[tokio::test]
+async fn after_a_long_night_the_client_gets_the_end_and_a_way_back() {
+    let practice = Practice::open().await;
+    let mut client = Client::new(
+        MAX_ENTRIES,
+        json!({ "room": { "timeline": { "limit": 3 } } }),
+    );
+    client.ask(&practice.server.app).await;
+    for _ in 0..3 {
+        practice.act(0, Act::Answer).await;
+    }
+    let three = client
+        .ask(&practice.server.app)
+        .await
+        .response
+        .rooms
+        .join
+        .remove(&practice.rooms[0]);
+    assert!(!three.unwrap().timeline.limited);
+    practice.act(0, Act::Topic).await;
+    for _ in 0..4 {
+        practice.act(0, Act::Answer).await;
+    }
+    let four = client
+        .ask(&practice.server.app)
+        .await
+        .response
+        .rooms
+        .join
+        .remove(&practice.rooms[0]);
+    let four = four.unwrap();
+    assert!(four.timeline.limited);
+    assert_eq!(four.timeline.events.len(), 3);
+    assert!(four.timeline.prev_batch.is_some());
+    assert_eq!(
+        four.unread_notifications.notification_count,
+        Some(7_u32.into())
+    );
+    let State::Before(state) = four.state else {
+        panic!("state was asked for as it was before")
+    };
+    let state: Vec<Event> = state.events.iter().map(parse).collect();
+    assert_eq!(state.len(), 1);
+    assert_eq!(state[0].r#type, StateEventType::RoomTopic.to_string());
+}
+
+#[tokio::test]
+async fn lazily_loaded_members_are_those_who_wrote_and_oneself() {
+    let practice = Practice::open().await;
+    for name in ["colleague", "supervisor"] {
+        let invite = NewEvent::state(
+            "m.room.member",
+            user(name).as_str(),
+            content(json!({ "membership": "invite" })),
+        );
+        practice.send(&user("therapist"), 0, invite).await.unwrap();
+        let join = NewEvent::state(
+            "m.room.member",
+            user(name).as_str(),
+            content(json!({ "membership": "join" })),
+        );
+        practice.send(&user(name), 0, join).await.unwrap();
+    }
+    practice.act(0, Act::Topic).await;
+    practice.act(0, Act::Answer).await;
+    let filter =
+        json!({ "room": { "state": { "lazy_load_members": true }, "timeline": { "limit": 1 } } });
+    let mut client = Client::new(MAX_ENTRIES, filter);
+    client.ask(&practice.server.app).await;
+    let state = practice.state(&practice.rooms[0]).await;
+    let seen = &client.rooms[&practice.rooms[0]].state;
+    let heroes = 3;
+    let members = seen
+        .keys()
+        .filter(|(kind, _)| kind == "m.room.member")
+        .count();
+    assert_eq!(members, heroes + 1);
+    assert_eq!(seen.len(), state.len());
+
+    practice.act(0, Act::Answer).await;
+    let answer = client.ask(&practice.server.app).await;
+    let State::Before(told) = &answer.response.rooms.join[&practice.rooms[0]].state else {
+        panic!("state was asked for as it was before")
+    };
+    let told: Vec<Event> = told.events.iter().map(parse).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].state_key.as_deref(), Some("@therapist:localhost"));
+}
+
+#[tokio::test]
+async fn who_comes_into_view_is_told_and_who_goes_out_of_it() {
+    let practice = Practice::open().await;
+    let mut client = Client::new(MAX_ENTRIES, json!({}));
+    client.ask(&practice.server.app).await;
+    assert!(client.devices.is_empty());
+    practice.act(1, Act::Invite).await;
+    practice.act(1, Act::Join).await;
+    client.ask(&practice.server.app).await;
+    assert_eq!(client.devices, [user("therapist")].into());
+    practice.act(0, Act::Leave).await;
+    client.ask(&practice.server.app).await;
+    assert_eq!(
+        client.devices,
+        [user("therapist")].into(),
+        "they still share a room"
+    );
+    practice.act(1, Act::Kick).await;
+    client.ask(&practice.server.app).await;
+    assert!(client.devices.is_empty());
+}
+
+#[tokio::test]
+async fn a_token_from_before_a_restored_backup_begins_anew() {
+    let practice = Practice::open().await;
+    let mut client = Client::new(MAX_ENTRIES, json!({}));
+    client.ask(&practice.server.app).await;
+    let position = client.since.unwrap();
+    client.since = Some(Position {
+        inbox: position.inbox + 1_000,
+        ..position
+    });
+    client.rooms.clear();
+    assert!(client.ask(&practice.server.app).await.anew);
+    assert_eq!(client.since, Some(position));
+    assert_eq!(client.joined().len(), 1);
+}
+
+#[tokio::test]
+async fn somebody_typing_is_told_to_the_room_and_to_nobody_else() {
+    let practice = Practice::open().await;
+    let app = &practice.server.app;
+    let mut client = Client::new(MAX_ENTRIES, json!({}));
+    client.ask(app).await;
+    let (therapist, nurse) = (user("therapist"), user("nurse"));
+    let begin = |room: usize, members: Vec<OwnedUserId>| {
+        let long = std::time::Duration::from_secs(60);
+        app.ephemeral
+            .begin_typing(&app.clock, &practice.rooms[room], &therapist, members, long);
+    };
+    begin(1, vec![therapist.clone()]);
+    assert!(!client.ask(app).await.says_something());
+    begin(0, vec![therapist.clone(), nurse.clone()]);
+    let answer = client.ask(app).await;
+    let told = &answer.response.rooms.join[&practice.rooms[0]]
+        .ephemeral
+        .events;
+    assert!(told[0].json().get().contains("@therapist:localhost"));
+    begin(0, vec![therapist.clone(), nurse.clone()]);
+    assert!(
+        !client.ask(app).await.says_something(),
+        "they type on: nothing new"
+    );
+    app.ephemeral.end_typing(
+        &app.clock,
+        &practice.rooms[0],
+        &therapist,
+        &[therapist.clone(), nurse],
+    );
+    let answer = client.ask(app).await;
+    let told = &answer.response.rooms.join[&practice.rooms[0]]
+        .ephemeral
+        .events;
+    assert!(!told[0].json().get().contains("@therapist:localhost"));
+}
