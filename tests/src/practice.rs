@@ -39,7 +39,13 @@ impl Practice {
         config.operations.enabled = false;
         change(&mut config);
         let options = Options::default();
-        let mut practice = Self { url: String::new(), config, directory, options, running: None };
+        let mut practice = Self {
+            url: String::new(),
+            config,
+            directory,
+            options,
+            running: None,
+        };
         practice.start().await?;
         Ok(practice)
     }
@@ -53,13 +59,22 @@ impl Practice {
         let server = Server::open(self.config.clone(), self.options.clone()).await?;
         let app = server.app().clone();
         let task = tokio::spawn(server.run(listener, shutdown.clone()));
-        self.running = Some(Running { app, shutdown, task });
+        self.running = Some(Running {
+            app,
+            shutdown,
+            task,
+        });
         Ok(())
     }
 
     /// Stops the server as SIGTERM does, and waits until everything is on the disk.
     pub async fn stop(&mut self) -> Result<()> {
-        if let Some(Running { app, shutdown, task }) = self.running.take() {
+        if let Some(Running {
+            app,
+            shutdown,
+            task,
+        }) = self.running.take()
+        {
             shutdown.cancel();
             task.await??;
             drop(app);
