@@ -143,7 +143,7 @@ impl<N: Narrator> Play<'_, N> {
         };
         let at = Timestamp::now().checked_add(AHEAD)?;
         let (checkin, scheduled) = checkins::schedule(&room, &question, at, self.nurse.id()).await?;
-        let prompt = scheduled.prompt_id.context("nothing was scheduled")?;
+        let prompt = scheduled.prompt_id;
         let waits = held::prompt(self.practice.app()?, &self.room, &prompt).await?;
         self.narrator.tell(Scene {
             who: "therapist",

@@ -12,5 +12,6 @@ mod keys;
 mod main_job;
 mod malformed;
 mod operator;
+mod prompts;
 mod strangers;
 mod tokens;
