@@ -105,6 +105,9 @@ impl Client {
             seen.joined = true;
             seen.hear(&joined.timeline, &joined.state);
         }
+        for room in answer.response.rooms.invite.keys() {
+            self.rooms.entry(room.clone()).or_default().joined = false;
+        }
         for (room, left) in &answer.response.rooms.leave {
             let seen = self.rooms.entry(room.clone()).or_default();
             seen.joined = false;
