@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long `--follow` waits before it tries an unreachable server again.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(15);
 /// How many entries `--follow` looks at after news.
 const FOLLOW_LIMIT: usize = 100;
 
@@ -71,20 +71,14 @@ impl Read {
                 .turn(context, &mut session, &mut room_id, &mut seen)
                 .await
             {
-                // Once it has begun, a server that is gone for a while is waited for.
-                if room_id.is_none() || !failure::is_unreachable(&error) {
+                if room_id.is_none() {
                     return finish(session, Err(error)).await;
                 }
-                context.out.note(&failure::sentence(&error));
-                tokio::time::sleep(RETRY).await;
+                wait_out(context, error).await?;
             }
             let watch = session.watch().await?;
             while let Err(error) = watch.news().await {
-                if !failure::is_unreachable(&error) {
-                    return Err(error);
-                }
-                context.out.note(&failure::sentence(&error));
-                tokio::time::sleep(RETRY).await;
+                wait_out(context, error).await?;
             }
             session = watch.resume().await?;
         }
@@ -99,13 +93,21 @@ impl Read {
         seen: &mut HashSet<OwnedEventId>,
     ) -> Result<()> {
         context.catch_up(session).await?;
-        let (name, limit) = match room_id {
-            Some(room_id) => (room_id.as_str(), FOLLOW_LIMIT),
-            None => (self.room.as_str(), self.limit),
-        };
+        let first = room_id.is_none();
+        let name = room_id
+            .as_ref()
+            .map_or(self.room.as_str(), |room_id| room_id.as_str());
         let room = rooms::joined(session.client(), name).await?;
         *room_id = Some(room.room_id().to_owned());
-        let mut entries = history::recent(&room, limit).await?;
+        let mut entries = history::recent(&room, FOLLOW_LIMIT.max(self.limit)).await?;
+        // The first turn shows as much as was asked for; what is before it counts as shown.
+        let skip = if first {
+            entries.len().saturating_sub(self.limit)
+        } else {
+            0
+        };
+        let before = entries.drain(..skip).map(|entry| entry.event_id);
+        seen.extend(before);
         entries.retain(|entry| seen.insert(entry.event_id.clone()));
         print(context, &room, &entries).await?;
         self.mark_read(&room, &entries).await
@@ -123,6 +125,16 @@ impl Read {
             .await?;
         Ok(())
     }
+}
+
+/// Waits a while if the server is gone; whatever else went wrong ends it.
+async fn wait_out(context: &Context, error: anyhow::Error) -> Result<()> {
+    if !failure::is_unreachable(&error) {
+        return Err(error);
+    }
+    context.out.note(&failure::sentence(&error));
+    tokio::time::sleep(RETRY).await;
+    Ok(())
 }
 
 async fn print(context: &Context, room: &Room, entries: &[Entry]) -> Result<()> {

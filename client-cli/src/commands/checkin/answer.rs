@@ -23,10 +23,10 @@ pub(crate) struct Answer {
     room: String,
     /// The number, or words if the check-in asks for words; before it, perhaps, the beginning of
     /// the check-in's id.
-    #[arg(value_name = "[ID] VALUE", num_args = 0..=2, allow_hyphen_values = true, conflicts_with = "value")]
+    #[arg(value_name = "[ID] VALUE", num_args = 0..=2, allow_negative_numbers = true, conflicts_with = "value")]
     said: Vec<String>,
     /// The number, as an option.
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_negative_numbers = true)]
     value: Option<i64>,
     /// A few words.
     #[arg(long)]
