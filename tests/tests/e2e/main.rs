@@ -12,6 +12,7 @@ mod keys;
 mod main_job;
 mod malformed;
 mod operator;
+mod program;
 mod prompts;
 mod strangers;
 mod tokens;
