@@ -11,7 +11,9 @@ const END: &str = "<!-- end of table -->";
 #[test]
 fn the_threat_model_shows_the_table_that_the_gate_uses() {
     let page = fs::read_to_string(PATH).unwrap();
-    let (before, rest) = page.split_once(BEGIN).expect("the page has a place for the table");
+    let (before, rest) = page
+        .split_once(BEGIN)
+        .expect("the page has a place for the table");
     let (shown, after) = rest.split_once(END).expect("the table has an end");
     let table = format!("{}\n", ciphertext::table_markdown().trim_end());
     if env::var_os("RESPITE_WRITE_DOCS").is_some() {

@@ -54,7 +54,9 @@ impl Clock {
 
 /// Where the server takes randomness from.
 #[derive(Clone)]
-pub struct Random(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Random(Arc<Fill>);
+
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnopqrstuvwxyz2345678";
 

@@ -9,7 +9,6 @@ pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod devices;
-pub mod directory;
 pub mod discovery;
 pub mod endpoint;
 pub mod ephemeral;
@@ -56,7 +55,6 @@ pub fn router(app: App) -> Router {
         .merge(invites::router())
         .merge(account_data::router())
         .merge(filters::router())
-        .merge(directory::router())
         .merge(rooms::router())
         .merge(sync::router())
         .merge(ephemeral::router())

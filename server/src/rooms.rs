@@ -51,3 +51,6 @@ pub fn not_in_room() -> Error {
 pub(crate) fn no_such_event() -> Error {
     Error::not_found("There is no such event in this room.")
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,7 +126,7 @@ pub async fn of_room(store: &Store, room: &RoomId) -> Result<Vec<(String, Schedu
         .zip(found)
         .filter_map(|(id, it)| it.map(|it| (id, it)))
         .collect();
-    all.sort_by(|(_, a), (_, b)| a.release.cmp(&b.release));
+    all.sort_by_key(|(_, item)| item.release);
     Ok(all)
 }
 
@@ -136,13 +136,23 @@ pub async fn of_room(store: &Store, room: &RoomId) -> Result<Vec<(String, Schedu
 /// 404 when it does not wait any more, or `user` is neither its sender nor its addressee.
 pub async fn postpone(app: &App, user: &OwnedUserId, id: &str, release: u64) -> Result<()> {
     change(app, user, id, |item, first| {
-        let by = i128::from(release) - i128::from(first.release);
-        let moved = |time: u64| u64::try_from(i128::from(time) + by).unwrap_or_default();
-        item.release = moved(item.release);
-        item.expires = item.expires.map(moved);
-        item.unless_written_since = item.unless_written_since.map(moved);
+        let from = first.release;
+        item.release = moved(item.release, from, release);
+        item.expires = item.expires.map(|time| moved(time, from, release));
+        item.unless_written_since = item
+            .unless_written_since
+            .map(|time| moved(time, from, release));
     })
     .await
+}
+
+/// A time, moved by as much as lies between two others.
+fn moved(time: u64, from: u64, to: u64) -> u64 {
+    if to >= from {
+        time.saturating_add(to - from)
+    } else {
+        time.saturating_sub(from - to)
+    }
 }
 
 /// Cancels what waits, and what follows it.

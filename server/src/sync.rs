@@ -9,6 +9,8 @@ mod answer;
 mod devices;
 mod key_changes;
 mod notices;
+#[cfg(test)]
+mod practice;
 mod notifications;
 mod room;
 mod select;
@@ -129,3 +131,6 @@ async fn answer(
     };
     Answerer::new(app, me, request).since(filter, since).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,9 @@ impl Canary {
     /// A new marker. It is a word, so that no field can refuse it for its form alone.
     pub fn new() -> Self {
         let number: u128 = rand::random();
-        let word: String = (0..24).map(|i| char::from(b'a' + ((number >> (i * 5)) as u8 % 26))).collect();
+        let word: String = (0..24)
+            .map(|i| char::from(b'a' + ((number >> (i * 5)) as u8 % 26)))
+            .collect();
         Self { text: word }
     }
 
@@ -28,7 +30,9 @@ impl Canary {
     /// Where the marker stands in these bytes: as text in any case, as UTF-16, hexadecimal or base64 at any alignment.
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         let lower = bytes.to_ascii_lowercase();
-        self.forms().iter().any(|(form, fold)| contains(if *fold { &lower } else { bytes }, form))
+        self.forms()
+            .iter()
+            .any(|(form, fold)| contains(if *fold { &lower } else { bytes }, form))
     }
 
     /// The files below `directory` that hold the marker.
@@ -41,7 +45,10 @@ impl Canary {
                 for entry in fs::read_dir(&path)? {
                     open.push(entry?.path());
                 }
-            } else if kind.is_file() && (self.is_in(&fs::read(&path)?) || self.is_in(path.as_os_str().as_encoded_bytes())) {
+            } else if kind.is_file()
+                && (self.is_in(&fs::read(&path)?)
+                    || self.is_in(path.as_os_str().as_encoded_bytes()))
+            {
                 found.push(path);
             }
         }
@@ -53,13 +60,21 @@ impl Canary {
         let mut forms = vec![
             (text.to_vec(), true),
             (text.iter().flat_map(|byte| [*byte, 0]).collect(), true),
-            (text.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect(), true),
+            (
+                text.iter()
+                    .flat_map(|byte| format!("{byte:02x}").into_bytes())
+                    .collect(),
+                true,
+            ),
         ];
         for skipped in 0..3 {
             // The part of a base64 text that does not depend on what stands before and after the marker.
             let aligned = text.get(skipped..).unwrap_or_default();
             let aligned = aligned.get(..aligned.len() / 3 * 3).unwrap_or_default();
-            for engine in [&general_purpose::STANDARD_NO_PAD, &general_purpose::URL_SAFE_NO_PAD] {
+            for engine in [
+                &general_purpose::STANDARD_NO_PAD,
+                &general_purpose::URL_SAFE_NO_PAD,
+            ] {
                 forms.push((engine.encode(aligned).into_bytes(), false));
             }
         }
@@ -74,7 +89,9 @@ impl Default for Canary {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -89,8 +106,18 @@ mod tests {
             let wrapped = format!("{before}{text} after");
             assert!(canary.is_in(wrapped.as_bytes()));
             assert!(canary.is_in(wrapped.to_uppercase().as_bytes()));
-            assert!(canary.is_in(general_purpose::STANDARD.encode(&wrapped).as_bytes()), "after {before:?}");
-            assert!(canary.is_in(&wrapped.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()));
+            assert!(
+                canary.is_in(general_purpose::STANDARD.encode(&wrapped).as_bytes()),
+                "after {before:?}"
+            );
+            assert!(
+                canary.is_in(
+                    &wrapped
+                        .encode_utf16()
+                        .flat_map(u16::to_le_bytes)
+                        .collect::<Vec<_>>()
+                )
+            );
         }
         assert!(!canary.is_in(Canary::new().text().as_bytes()));
     }

@@ -5,3 +5,4 @@ pub mod binaries;
 pub mod canary;
 pub mod person;
 pub mod practice;
+pub mod raw;

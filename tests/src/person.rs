@@ -60,13 +60,21 @@ impl Person {
         let Err(error) = client.matrix_auth().register(request.clone()).await else {
             bail!("the server asked for no code");
         };
-        let session = error.as_uiaa_response().context("no interactive authentication")?.session.clone();
+        let session = error
+            .as_uiaa_response()
+            .context("no interactive authentication")?
+            .session
+            .clone();
         let mut token = uiaa::RegistrationToken::new(code.to_owned());
         token.session = session;
         request.auth = Some(uiaa::AuthData::RegistrationToken(token));
         client.matrix_auth().register(request).await?;
         let person = Self { client, password };
-        person.client.encryption().wait_for_e2ee_initialization_tasks().await;
+        person
+            .client
+            .encryption()
+            .wait_for_e2ee_initialization_tasks()
+            .await;
         person.sync().await?;
         Ok(person)
     }
@@ -74,9 +82,20 @@ impl Person {
     /// Logs in at another device.
     pub async fn log_in(url: &str, name: &str, password: &str) -> Result<Self> {
         let client = client(url).await?;
-        client.matrix_auth().login_username(name, password).send().await?;
-        let person = Self { client, password: password.to_owned() };
-        person.client.encryption().wait_for_e2ee_initialization_tasks().await;
+        client
+            .matrix_auth()
+            .login_username(name, password)
+            .send()
+            .await?;
+        let person = Self {
+            client,
+            password: password.to_owned(),
+        };
+        person
+            .client
+            .encryption()
+            .wait_for_e2ee_initialization_tasks()
+            .await;
         person.sync().await?;
         Ok(person)
     }
@@ -84,23 +103,33 @@ impl Person {
     /// Their user id.
     pub fn id(&self) -> &UserId {
         // A client that was made by `register` or `log_in` is logged in.
-        self.client.user_id().unwrap_or(matrix_sdk::ruma::user_id!("@nobody:localhost"))
+        self.client
+            .user_id()
+            .unwrap_or(matrix_sdk::ruma::user_id!("@nobody:localhost"))
     }
 
     /// Takes in what is new, without waiting.
     pub async fn sync(&self) -> Result<()> {
-        self.client.sync_once(SyncSettings::new().timeout(Duration::ZERO)).await?;
+        self.client
+            .sync_once(SyncSettings::new().timeout(Duration::ZERO))
+            .await?;
         Ok(())
     }
 
     /// Takes in what is new until `found` finds what it looks for.
-    pub async fn sync_until<T>(&self, what: &str, mut found: impl AsyncFnMut(&Self) -> Result<Option<T>>) -> Result<T> {
+    pub async fn sync_until<T>(
+        &self,
+        what: &str,
+        mut found: impl AsyncFnMut(&Self) -> Result<Option<T>>,
+    ) -> Result<T> {
         let waiting = async {
             loop {
                 if let Some(it) = found(self).await? {
                     return Ok(it);
                 }
-                self.client.sync_once(SyncSettings::new().timeout(Duration::from_secs(2))).await?;
+                self.client
+                    .sync_once(SyncSettings::new().timeout(Duration::from_secs(2)))
+                    .await?;
             }
         };
         tokio::time::timeout(PATIENCE, waiting)
@@ -126,7 +155,10 @@ impl Person {
     /// The room, once they are in it.
     pub async fn enters(&self, room_id: &RoomId) -> Result<Room> {
         self.sync_until("to be in the room", async |me| {
-            Ok(me.client.get_room(room_id).filter(|room| room.state() == RoomState::Joined))
+            Ok(me
+                .client
+                .get_room(room_id)
+                .filter(|room| room.state() == RoomState::Joined))
         })
         .await
     }
@@ -171,19 +203,29 @@ impl Person {
     }
 
     /// Waits until they have read a message that satisfies `wanted`.
-    pub async fn waits_for(&self, room_id: &RoomId, what: &str, wanted: impl Fn(&Seen) -> bool) -> Result<Seen> {
+    pub async fn waits_for(
+        &self,
+        room_id: &RoomId,
+        what: &str,
+        wanted: impl Fn(&Seen) -> bool,
+    ) -> Result<Seen> {
         self.sync_until(what, async |me| {
             if me.client.get_room(room_id).is_none() {
                 return Ok(None);
             }
-            Ok(me.reads(room_id).await?.into_iter().rfind(|seen| wanted(seen)))
+            Ok(me
+                .reads(room_id)
+                .await?
+                .into_iter()
+                .rfind(|seen| wanted(seen)))
         })
         .await
     }
 
     /// Waits until they have read this text.
     pub async fn hears(&self, room_id: &RoomId, text: &str) -> Result<Seen> {
-        self.waits_for(room_id, text, |seen| seen.body() == text).await
+        self.waits_for(room_id, text, |seen| seen.body() == text)
+            .await
     }
 }
 
@@ -193,7 +235,11 @@ async fn client(url: &str) -> Result<Client> {
         auto_enable_backups: false,
         backup_download_strategy: BackupDownloadStrategy::AfterDecryptionFailure,
     };
-    Ok(Client::builder().homeserver_url(url).with_encryption_settings(settings).build().await?)
+    Ok(Client::builder()
+        .homeserver_url(url)
+        .with_encryption_settings(settings)
+        .build()
+        .await?)
 }
 
 fn see(event: &TimelineEvent) -> Option<Seen> {

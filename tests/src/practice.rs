@@ -39,7 +39,13 @@ impl Practice {
         config.operations.enabled = false;
         change(&mut config);
         let options = Options::default();
-        let mut practice = Self { url: String::new(), config, directory, options, running: None };
+        let mut practice = Self {
+            url: String::new(),
+            config,
+            directory,
+            options,
+            running: None,
+        };
         practice.start().await?;
         Ok(practice)
     }
@@ -53,13 +59,22 @@ impl Practice {
         let server = Server::open(self.config.clone(), self.options.clone()).await?;
         let app = server.app().clone();
         let task = tokio::spawn(server.run(listener, shutdown.clone()));
-        self.running = Some(Running { app, shutdown, task });
+        self.running = Some(Running {
+            app,
+            shutdown,
+            task,
+        });
         Ok(())
     }
 
     /// Stops the server as SIGTERM does, and waits until everything is on the disk.
     pub async fn stop(&mut self) -> Result<()> {
-        if let Some(Running { app, shutdown, task }) = self.running.take() {
+        if let Some(Running {
+            app,
+            shutdown,
+            task,
+        }) = self.running.take()
+        {
             shutdown.cancel();
             task.await??;
             drop(app);
@@ -95,7 +110,9 @@ impl Practice {
     /// A code of the operator's, good for several registrations.
     pub async fn codes(&self, role: Role, uses: u32) -> Result<String> {
         let week = std::time::Duration::from_secs(7 * 24 * 60 * 60);
-        let code = respite_server::invites::make(self.app()?, None, role, uses, week).await?;
+        let code = respite_server::invites::make(self.app()?, None, role, uses, week)
+            .await
+            .map_err(|error| anyhow::anyhow!("the operator gets no code: {error:?}"))?;
         Ok(code.code.expose().to_owned())
     }
 }

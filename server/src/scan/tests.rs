@@ -129,14 +129,23 @@ fn every_table_that_the_source_describes_is_looked_at_and_no_two_are_the_same() 
         .iter()
         .flat_map(|source| table_numbers(source))
         .collect();
-    assert!(described.len() > 30, "the tables are described in another way now");
-    let missing: Vec<_> = described.difference(&numbers).map(|n| format!("{n:#06x}")).collect();
+    assert!(
+        described.len() > 30,
+        "the tables are described in another way now"
+    );
+    let missing: Vec<_> = described
+        .difference(&numbers)
+        .map(|n| format!("{n:#06x}"))
+        .collect();
     assert_eq!(missing, Vec::<String>::new());
 }
 
 /// The numbers in `Table::new(0x0401, "timeline")`, however it is broken into lines. Tests' own tables are decimal.
 fn table_numbers(source: &str) -> Vec<u16> {
-    let calls = source.split("Table::new(").chain(source.split("List::new(")).map(str::trim_start);
+    let calls = source
+        .split("Table::new(")
+        .chain(source.split("List::new("))
+        .map(str::trim_start);
     calls
         .filter_map(|call| call.strip_prefix("0x")?.get(..4))
         .filter_map(|number| u16::from_str_radix(number, 16).ok())

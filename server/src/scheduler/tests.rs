@@ -53,7 +53,14 @@ impl Night {
             })
             .await
             .unwrap();
-        Self { app, time, room: made.value, therapist, nurse, directory }
+        Self {
+            app,
+            time,
+            room: made.value,
+            therapist,
+            nurse,
+            directory,
+        }
     }
 
     /// A check-in for the nurse, this many hours after nine.
@@ -67,7 +74,10 @@ impl Night {
             unless_written_since: None,
             follows: None,
             fate: Fate::Waiting,
-            event: Some(("m.room.encrypted".to_owned(), r#"{"algorithm":"m.megolm.v1.aes-sha2"}"#.to_owned())),
+            event: Some((
+                "m.room.encrypted".to_owned(),
+                r#"{"algorithm":"m.megolm.v1.aes-sha2"}"#.to_owned(),
+            )),
         }
     }
 
@@ -79,25 +89,46 @@ impl Night {
     async fn at(&self, hours: u64, ids: &[&String]) -> (usize, Vec<Fate>) {
         self.time.store(NINE + hours * HOUR, Ordering::Relaxed);
         release_due(&self.app).await.unwrap();
-        let all = self.app.store.after(&TIMELINE, &*self.room, 0, 1000).await.unwrap();
-        let released = all.iter().filter(|(_, event)| event.kind == "m.room.encrypted").count();
+        let all = self
+            .app
+            .store
+            .after(&TIMELINE, &*self.room, 0, 1000)
+            .await
+            .unwrap();
+        let released = all
+            .iter()
+            .filter(|(_, event)| event.kind == "m.room.encrypted")
+            .count();
         let mut fates = Vec::new();
         for id in ids {
-            fates.push(self.app.store.get(&SCHEDULED, *id).await.unwrap().unwrap().fate);
+            fates.push(
+                self.app
+                    .store
+                    .get(&SCHEDULED, *id)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .fate,
+            );
         }
         (released, fates)
     }
 
     async fn nurse_writes(&self) {
         let event = NewEvent::message("m.room.encrypted", ruma::CanonicalJsonObject::new());
-        append::send(&self.app, &self.nurse, &self.room, event, None).await.unwrap();
+        append::send(&self.app, &self.nurse, &self.room, event, None)
+            .await
+            .unwrap();
     }
 }
 
 async fn open(directory: &TempDir, time: &Arc<AtomicU64>) -> App {
     let mut config = Config::default();
     config.server.data = directory.path().join("data");
-    let options = Options { clock: Clock::manual(time.clone()), ..Options::default() };
+    let options = Options {
+        clock: Clock::manual(time.clone()),
+        ..Options::default()
+    };
     start::open(config, options).await.unwrap().app
 }
 
@@ -109,7 +140,10 @@ async fn a_check_in_is_released_when_it_is_due_and_once() {
     assert_eq!(night.at(8, &[&id]).await, (1, vec![Fate::Released]));
     assert_eq!(night.at(9, &[&id]).await, (1, vec![Fate::Released]));
     let kept = night.app.store.get(&SCHEDULED, &id).await.unwrap().unwrap();
-    assert_eq!(kept.event, None, "the ciphertext is in the room, and nowhere else");
+    assert_eq!(
+        kept.event, None,
+        "the ciphertext is in the room, and nowhere else"
+    );
 }
 
 #[tokio::test]
@@ -139,11 +173,33 @@ async fn the_same_request_schedules_once_even_after_the_release() {
 async fn what_is_overdue_after_a_stop_is_released_at_once_or_dropped_if_it_has_expired() {
     let night = Night::begin().await;
     let overdue = night.plan(1, night.check_in(1)).await;
-    let expired = night.plan(2, Scheduled { expires: Some(NINE + 2 * HOUR), ..night.check_in(1) }).await;
-    let Night { app, time, room, therapist, nurse, directory } = night;
+    let expired = night
+        .plan(
+            2,
+            Scheduled {
+                expires: Some(NINE + 2 * HOUR),
+                ..night.check_in(1)
+            },
+        )
+        .await;
+    let Night {
+        app,
+        time,
+        room,
+        therapist,
+        nurse,
+        directory,
+    } = night;
     drop(app);
     let app = open(&directory, &time).await;
-    let night = Night { app, time, room, therapist, nurse, directory };
+    let night = Night {
+        app,
+        time,
+        room,
+        therapist,
+        nurse,
+        directory,
+    };
     let fates = night.at(10, &[&overdue, &expired]).await;
     assert_eq!(fates, (1, vec![Fate::Released, Fate::Dropped]));
 }
@@ -151,13 +207,20 @@ async fn what_is_overdue_after_a_stop_is_released_at_once_or_dropped_if_it_has_e
 #[tokio::test]
 async fn a_reminder_is_dropped_if_the_nurse_has_written_since() {
     let night = Night::begin().await;
-    let reminder = |since| Scheduled { unless_written_since: Some(since), ..night.check_in(4) };
+    let reminder = |since| Scheduled {
+        unless_written_since: Some(since),
+        ..night.check_in(4)
+    };
     night.time.store(NINE + HOUR, Ordering::Relaxed);
     night.nurse_writes().await;
     let answered = night.plan(1, reminder(NINE)).await;
     let unanswered = night.plan(2, reminder(NINE + 2 * HOUR)).await;
     let fates = night.at(4, &[&answered, &unanswered]).await;
-    assert_eq!(fates, (2, vec![Fate::Dropped, Fate::Released]), "the nurse's own message and one reminder");
+    assert_eq!(
+        fates,
+        (2, vec![Fate::Dropped, Fate::Released]),
+        "the nurse's own message and one reminder"
+    );
 }
 
 #[tokio::test]
@@ -171,13 +234,30 @@ async fn a_reminder_moves_and_ends_with_the_check_in_that_it_follows() {
         ..night.check_in(3)
     };
     let second = night.plan(2, follower).await;
-    postpone(&night.app, &night.nurse, &first, NINE + 5 * HOUR).await.unwrap();
-    assert_eq!(night.at(3, &[&first, &second]).await, (0, vec![Fate::Waiting, Fate::Waiting]));
-    let moved = night.app.store.get(&SCHEDULED, &second).await.unwrap().unwrap();
-    assert_eq!((moved.release, moved.expires), (NINE + 7 * HOUR, Some(NINE + 8 * HOUR)));
+    postpone(&night.app, &night.nurse, &first, NINE + 5 * HOUR)
+        .await
+        .unwrap();
+    assert_eq!(
+        night.at(3, &[&first, &second]).await,
+        (0, vec![Fate::Waiting, Fate::Waiting])
+    );
+    let moved = night
+        .app
+        .store
+        .get(&SCHEDULED, &second)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (moved.release, moved.expires),
+        (NINE + 7 * HOUR, Some(NINE + 8 * HOUR))
+    );
     assert_eq!(moved.unless_written_since, Some(NINE + 5 * HOUR));
     cancel(&night.app, &night.therapist, &first).await.unwrap();
-    assert_eq!(night.at(9, &[&first, &second]).await, (0, vec![Fate::Cancelled, Fate::Cancelled]));
+    assert_eq!(
+        night.at(9, &[&first, &second]).await,
+        (0, vec![Fate::Cancelled, Fate::Cancelled])
+    );
 }
 
 #[tokio::test]
@@ -185,7 +265,9 @@ async fn nobody_else_can_move_or_cancel_a_check_in() {
     let night = Night::begin().await;
     let id = night.plan(1, night.check_in(1)).await;
     let stranger = user_id!("@stranger:localhost").to_owned();
-    postpone(&night.app, &stranger, &id, NINE + 5 * HOUR).await.unwrap_err();
+    postpone(&night.app, &stranger, &id, NINE + 5 * HOUR)
+        .await
+        .unwrap_err();
     cancel(&night.app, &stranger, &id).await.unwrap_err();
     assert_eq!(night.at(1, &[&id]).await, (1, vec![Fate::Released]));
     cancel(&night.app, &night.nurse, &id).await.unwrap_err();
@@ -195,9 +277,19 @@ async fn nobody_else_can_move_or_cancel_a_check_in() {
 async fn a_check_in_of_someone_who_has_left_is_dropped() {
     let night = Night::begin().await;
     let id = night.plan(1, night.check_in(1)).await;
-    membership::leave(&night.app, &night.therapist, &night.room).await.unwrap();
+    membership::leave(&night.app, &night.therapist, &night.room)
+        .await
+        .unwrap();
     assert_eq!(night.at(1, &[&id]).await, (0, vec![Fate::Dropped]));
-    assert!(night.app.store.scan(&DUE, (), Page::first(1)).await.unwrap().is_empty());
+    assert!(
+        night
+            .app
+            .store
+            .scan(&DUE, (), Page::first(1))
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -208,10 +300,20 @@ async fn a_room_holds_a_limited_number_and_forgets_what_is_long_over() {
         key[..2].copy_from_slice(&number.to_be_bytes());
         schedule(&night.app, key, night.check_in(1)).await.unwrap();
     }
-    let late = Scheduled { release: NINE + 2 * REMEMBERED_MS, ..night.check_in(0) };
-    schedule(&night.app, [255; 32], late.clone()).await.unwrap_err();
+    let late = Scheduled {
+        release: NINE + 2 * REMEMBERED_MS,
+        ..night.check_in(0)
+    };
+    schedule(&night.app, [255; 32], late.clone())
+        .await
+        .unwrap_err();
     night.at(1, &[]).await;
-    night.time.store(NINE + HOUR + REMEMBERED_MS + 1, Ordering::Relaxed);
+    night
+        .time
+        .store(NINE + HOUR + REMEMBERED_MS + 1, Ordering::Relaxed);
     schedule(&night.app, [255; 32], late).await.unwrap();
-    assert_eq!(of_room(&night.app.store, &night.room).await.unwrap().len(), 1);
+    assert_eq!(
+        of_room(&night.app.store, &night.room).await.unwrap().len(),
+        1
+    );
 }

@@ -76,9 +76,9 @@ impl Person {
         let mut body = json!({ "username": name, "password": format!("{name}-correct-horse") });
         let mut answer: Value = Value::Null;
         for _ in 0..4 {
-            let response = http.post(&endpoint).json(&body).send().await?;
+            let response = http.post(&endpoint).body(body.to_string()).send().await?;
             let status = response.status();
-            answer = response.json().await?;
+            answer = serde_json::from_slice(&response.bytes().await?)?;
             if status != StatusCode::UNAUTHORIZED {
                 break;
             }
@@ -173,11 +173,11 @@ impl Person {
         let url = format!("{}/_matrix/client/{path}", self.url);
         let mut request = self.http.request(method, url).bearer_auth(&self.token);
         if let Some(body) = body {
-            request = request.json(&body);
+            request = request.body(body.to_string());
         }
         let response = request.send().await?;
         let status = response.status();
-        let answer: Value = response.json().await?;
+        let answer: Value = serde_json::from_slice(&response.bytes().await?)?;
         if !status.is_success() {
             bail!("{status}: {} {}", answer["errcode"], answer["error"]);
         }

@@ -72,12 +72,15 @@ pub(crate) fn be_server(data: &Path) -> Result<()> {
     config.registration.mode = respite_server::config::RegistrationMode::Open;
     config.limits.registrations = 1_000_000;
     config.operations.enabled = false;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?.to_string();
-        tokio::fs::write(data.join("address.new"), address).await?;
-        tokio::fs::rename(data.join("address.new"), data.join("address")).await?;
-        let (options, shutdown) = (Options::default(), CancellationToken::new());
-        respite_server::serve::serve(config, listener, options, shutdown).await
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async move {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+            let address = listener.local_addr()?.to_string();
+            tokio::fs::write(data.join("address.new"), address).await?;
+            tokio::fs::rename(data.join("address.new"), data.join("address")).await?;
+            let (options, shutdown) = (Options::default(), CancellationToken::new());
+            respite_server::serve::serve(config, listener, options, shutdown).await
+        })
 }

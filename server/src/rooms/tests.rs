@@ -1,0 +1,8 @@
+//! Stories of rooms, told through the endpoints, on a real store.
+
+mod access;
+mod creating;
+mod membership;
+mod redaction;
+mod sending;
+mod world;
