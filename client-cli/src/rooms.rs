@@ -65,6 +65,14 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// Whether it is meant for more than two people, even if not all of them are there (yet).
+    fn is_for_many(&self) -> bool {
+        let for_two = self.kind.is_none_or(|kind| kind == TherapyKind::Individual);
+        !for_two || self.people.len() > 1
+    }
+}
+
 /// The room that `name` stands for: one that we are in.
 ///
 /// # Errors
@@ -83,7 +91,7 @@ pub async fn joined(client: &Client, name: &str) -> Result<Room> {
 
 /// The room that `name` stands for: one that we are in or invited to.
 ///
-/// A person's name means the room with that person alone; only if there is none, a room where
+/// A person's name means the room for that person alone; only if there is none, a room where
 /// they are among others. A room also goes by its kind.
 ///
 /// # Errors
@@ -100,8 +108,8 @@ pub async fn find(client: &Client, name: &str) -> Result<Room> {
 fn choose<T: Clone>(name: &str, all: Vec<(Summary, T)>) -> Result<T, NameError> {
     let (groups, alone): (Vec<_>, Vec<_>) = all
         .into_iter()
-        .map(|(summary, room)| (summary.people.len() > 1, named(&summary, room)))
-        .partition(|(is_group, _)| *is_group);
+        .map(|(summary, room)| (summary.is_for_many(), named(&summary, room)))
+        .partition(|(is_for_many, _)| *is_for_many);
     let of = |rooms: Vec<(bool, Named<T>)>| {
         rooms
             .into_iter()
@@ -322,9 +330,11 @@ mod tests {
                 ),
                 room("!heron:clinic", TherapyKind::Individual, &["heron"]),
                 room("!owl:clinic", TherapyKind::Individual, &["owl"]),
+                room("!couple:clinic", TherapyKind::Couple, &["owl"]),
             ]
         };
         assert_eq!(choose("heron", rooms()).as_deref(), Ok("!heron:clinic"));
+        assert_eq!(choose("owl", rooms()).as_deref(), Ok("!owl:clinic"));
         assert_eq!(choose("wren", rooms()).as_deref(), Ok("!group:clinic"));
         assert_eq!(choose("group", rooms()).as_deref(), Ok("!group:clinic"));
         assert!(matches!(
