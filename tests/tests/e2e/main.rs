@@ -2,11 +2,16 @@
 
 mod codes;
 mod conformance;
+mod crash;
+mod devices;
 mod directory;
 mod disk;
 mod first_day;
 mod gate;
+mod keys;
+mod main_job;
 mod malformed;
 mod operator;
+mod prompts;
 mod strangers;
 mod tokens;
