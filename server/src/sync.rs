@@ -9,9 +9,9 @@ mod answer;
 mod devices;
 mod key_changes;
 mod notices;
+mod notifications;
 #[cfg(test)]
 mod practice;
-mod notifications;
 mod room;
 mod select;
 mod story;

@@ -58,7 +58,12 @@ impl Practice {
         Self { server, rooms }
     }
 
-    pub(super) async fn send(&self, who: &UserId, room: usize, event: NewEvent) -> Result<OwnedEventId> {
+    pub(super) async fn send(
+        &self,
+        who: &UserId,
+        room: usize,
+        event: NewEvent,
+    ) -> Result<OwnedEventId> {
         append::send(&self.server.app, who, &self.rooms[room], event, None).await
     }
 
@@ -84,7 +89,10 @@ impl Practice {
         drop(self.send(who, room, event).await);
     }
 
-    pub(super) async fn state(&self, room: &OwnedRoomId) -> BTreeMap<(String, String), OwnedEventId> {
+    pub(super) async fn state(
+        &self,
+        room: &OwnedRoomId,
+    ) -> BTreeMap<(String, String), OwnedEventId> {
         let state = state::current(&self.server.app, room)
             .await
             .unwrap()
@@ -108,4 +116,3 @@ pub(super) fn content(json: serde_json::Value) -> CanonicalJsonObject {
 pub(super) fn message() -> NewEvent {
     NewEvent::message("m.room.encrypted", content(json!({ "ciphertext": "…" })))
 }
-
