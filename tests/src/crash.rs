@@ -131,7 +131,7 @@ impl Writer {
     fn encrypted(&mut self, number: usize) -> Value {
         json!({
             "algorithm": "m.megolm.v1.aes-sha2",
-            "ciphertext": self.keys.encrypt(number.to_string()).to_base64(),
+            "ciphertext": self.keys.encrypt(message(number)).to_base64(),
             "session_id": self.keys.session_id(),
         })
     }
@@ -170,7 +170,8 @@ impl Writer {
     fn number_in(&mut self, event: &Value) -> Result<usize> {
         let ciphertext = text_at(&event["content"], "ciphertext")?;
         let plaintext = self.reads.decrypt(&MegolmMessage::from_base64(&ciphertext)?)?.plaintext;
-        Ok(String::from_utf8(plaintext)?.parse()?)
+        let message: Value = serde_json::from_slice(&plaintext)?;
+        Ok(text_at(&message["content"], "body")?.parse()?)
     }
 
     /// A sync from where they were brings them to the room's newest event.
@@ -183,4 +184,8 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn message(number: usize) -> String {
+    json!({ "type": "m.room.message", "content": { "msgtype": "m.text", "body": number.to_string() } }).to_string()
 }

@@ -63,7 +63,9 @@ async fn a_device_that_was_off_for_a_hundred_messages_reads_them_all_in_order() 
     let (therapist, nurse, room) = pair(&practice).await?;
     let tablet = Person::log_in(practice.url(), nurse.id().localpart(), &nurse.password).await?;
     tablet.enters(&room).await?;
+    // Both learn of the new device, as clients do that are on.
     therapist.sync().await?;
+    nurse.sync().await?;
     let mut written = Vec::new();
     for number in 0..50 {
         for (who, name) in [(&therapist, "therapist"), (&nurse, "nurse")] {

@@ -1,5 +1,6 @@
 //! The end-to-end tests: a real server and real clients, one story a file.
 
+mod canaries;
 mod codes;
 mod conformance;
 mod crash;
