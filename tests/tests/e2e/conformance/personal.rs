@@ -70,7 +70,8 @@ async fn typing_is_heard_and_ends() -> Result<()> {
         Ok(of_kind(&news["rooms"]["join"][&room]["ephemeral"]["events"], "m.typing")?["content"]["user_ids"].clone())
     };
     let since = text_at(&doctor.syncs(None).await?, "next_batch")?;
-    let waits = doctor.get(&format!("v3/sync?timeout=30000&since={since}"));
+    let news = format!("v3/sync?timeout=30000&since={since}");
+    let waits = doctor.get(&news);
     let begins = nurse.put(&path, json!({ "typing": true, "timeout": 30_000 }));
     let (news, begun) = tokio::join!(waits, begins);
     begun?.ok()?;
@@ -90,7 +91,7 @@ async fn typing_is_heard_and_ends() -> Result<()> {
         since = text_at(&news, "next_batch")?;
         ensure!(seen.len() < 10, "{seen:?}");
     }
-    doctor.put(&path, json!({ "typing": true })).await?.refused(403, "M_FORBIDDEN")?;
+    doctor.put(&path, json!({ "typing": true, "timeout": 1000 })).await?.refused(403, "M_FORBIDDEN")?;
     Ok(())
 }
 
