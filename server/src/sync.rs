@@ -16,7 +16,6 @@ mod room;
 mod select;
 mod story;
 mod timeline;
-mod token;
 mod window;
 
 use std::time::Duration;
@@ -28,16 +27,16 @@ use ruma::api::client::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use self::{
-    answer::{Answer, Answerer},
-    token::{Position, Tokens},
-};
+use self::answer::{Answer, Answerer};
 use crate::{
     auth::Device,
     endpoint::endpoint,
     error::Result,
     filters,
-    inbox::INBOX,
+    inbox::{
+        INBOX,
+        token::{Position, Tokens},
+    },
     state::App,
     store::Watch,
     to_device::{self, TO_DEVICE},

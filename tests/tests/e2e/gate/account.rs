@@ -170,7 +170,7 @@ pub(super) fn rules(scene: &Scene) -> Vec<Attempt> {
     let rule = |kind: &str, id: &str, body: Value, end| Attempt::put("a push rule", format!("v3/pushrules/global/{kind}/{id}"), body, end);
     let condition = |condition: Value| json!({ "conditions": [condition], "actions": ["notify"] });
     let filter = |body: Value, end| Attempt::post("a filter", format!("v3/user/{}/filter", scene.nurse.user), body, end);
-    let sound = json!({ "actions": ["notify", { "set_tweak": "sound", "value": words }] });
+    let sound = json!({ "conditions": [], "actions": ["notify", { "set_tweak": "sound", "value": words }] });
     let default = "v3/pushrules/global/underride/.m.rule.message/actions".to_owned();
     let pusher = json!({
         "kind": "http", "app_id": "io.element.elementx", "pushkey": "t0k3n", "app_display_name": words, "device_display_name": words,
