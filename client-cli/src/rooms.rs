@@ -12,7 +12,7 @@ use ruma::{
 use serde::Serialize;
 
 use crate::{
-    names::{Named, resolve},
+    names::{NameError, Named, resolve},
     terminal,
 };
 
@@ -65,6 +65,14 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// Whether it is meant for more than two people, even if not all of them are there (yet).
+    fn is_for_many(&self) -> bool {
+        let for_two = self.kind.is_none_or(|kind| kind == TherapyKind::Individual);
+        !for_two || self.people.len() > 1
+    }
+}
+
 /// The room that `name` stands for: one that we are in.
 ///
 /// # Errors
@@ -83,32 +91,63 @@ pub async fn joined(client: &Client, name: &str) -> Result<Room> {
 
 /// The room that `name` stands for: one that we are in or invited to.
 ///
+/// A person's name means the room for that person alone; only if there is none, a room where
+/// they are among others. A room also goes by its kind.
+///
 /// # Errors
 ///
 /// If none or several fit.
 pub async fn find(client: &Client, name: &str) -> Result<Room> {
     let mut all = Vec::new();
     for room in own(client) {
-        let summary = summary(&room).await?;
-        let aliases = summary.people.iter().flat_map(|person| {
-            let ids = [
-                person.user_id.to_string(),
-                person.user_id.localpart().to_owned(),
-            ];
-            ids.into_iter().chain(person.name.clone())
-        });
-        all.push(Named {
-            id: room.room_id().to_string(),
-            label: format!(
-                "{} ({})",
-                summary.shown(),
-                terminal::line(room.room_id().as_str())
-            ),
-            aliases: aliases.collect(),
-            thing: room,
-        });
+        all.push((summary(&room).await?, room));
     }
-    Ok(resolve("room", name, &all)?.thing.clone())
+    Ok(choose(name, all)?)
+}
+
+fn choose<T: Clone>(name: &str, all: Vec<(Summary, T)>) -> Result<T, NameError> {
+    let (groups, alone): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .map(|(summary, room)| (summary.is_for_many(), named(&summary, room)))
+        .partition(|(is_for_many, _)| *is_for_many);
+    let of = |rooms: Vec<(bool, Named<T>)>| {
+        rooms
+            .into_iter()
+            .map(|(_, named)| named)
+            .collect::<Vec<_>>()
+    };
+    let mut all = of(alone);
+    match resolve("room", name, &all) {
+        Err(NameError::Unknown { .. }) => {}
+        found => return found.map(|named| named.thing.clone()),
+    }
+    all.extend(of(groups));
+    resolve("room", name, &all).map(|named| named.thing.clone())
+}
+
+fn named<T>(summary: &Summary, room: T) -> Named<T> {
+    let people = summary.people.iter().flat_map(|person| {
+        let ids = [
+            person.user_id.to_string(),
+            person.user_id.localpart().to_owned(),
+        ];
+        ids.into_iter().chain(person.name.clone())
+    });
+    let kind = summary.kind.map(|kind| kind.as_str().to_owned());
+    let shown_kind = summary
+        .kind
+        .map(|kind| format!("{kind}, "))
+        .unwrap_or_default();
+    Named {
+        id: summary.room_id.to_string(),
+        label: format!(
+            "{} ({shown_kind}{})",
+            summary.shown(),
+            terminal::line(summary.room_id.as_str())
+        ),
+        aliases: people.chain(kind).collect(),
+        thing: room,
+    }
 }
 
 /// Every room that we are in or invited to, by the people in it.
@@ -258,4 +297,53 @@ fn own(client: &Client) -> impl Iterator<Item = Room> {
         .joined_rooms()
         .into_iter()
         .chain(client.invited_rooms())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(id: &str, kind: TherapyKind, people: &[&str]) -> (Summary, String) {
+        let person = |name: &&str| Person {
+            user_id: format!("@{name}:clinic").try_into().unwrap(),
+            name: None,
+            invited: false,
+        };
+        let people = people.iter().map(person).collect();
+        let summary = Summary {
+            room_id: id.try_into().unwrap(),
+            membership: "joined",
+            kind: Some(kind),
+            people,
+        };
+        (summary, id.to_owned())
+    }
+
+    #[test]
+    fn a_name_means_the_room_with_that_person_alone() {
+        let rooms = || {
+            vec![
+                room(
+                    "!group:clinic",
+                    TherapyKind::Group,
+                    &["heron", "owl", "wren"],
+                ),
+                room("!heron:clinic", TherapyKind::Individual, &["heron"]),
+                room("!owl:clinic", TherapyKind::Individual, &["owl"]),
+                room("!couple:clinic", TherapyKind::Couple, &["owl"]),
+            ]
+        };
+        assert_eq!(choose("heron", rooms()).as_deref(), Ok("!heron:clinic"));
+        assert_eq!(choose("owl", rooms()).as_deref(), Ok("!owl:clinic"));
+        assert_eq!(choose("wren", rooms()).as_deref(), Ok("!group:clinic"));
+        assert_eq!(choose("group", rooms()).as_deref(), Ok("!group:clinic"));
+        assert!(matches!(
+            choose("individual", rooms()),
+            Err(NameError::Ambiguous { .. })
+        ));
+        assert!(matches!(
+            choose("ghost", rooms()),
+            Err(NameError::Unknown { .. })
+        ));
+    }
 }

@@ -24,8 +24,23 @@ use crate::{
 pub const NOTIFICATIONS: List<(OwnedUserId, OwnedRoomId), Numbered<Notification>> =
     List::new(0x0801, "notifications");
 
-/// Up to which position a user has read a room: notifications up to it no longer count.
-pub const READ: Table<(OwnedUserId, OwnedRoomId), u64> = Table::new(0x0802, "notifications_read");
+/// Those of them that concern the user in particular.
+pub const HIGHLIGHTS: List<(OwnedUserId, OwnedRoomId), Numbered<()>> =
+    List::new(0x0804, "highlights");
+
+/// How much of these lists a user has read.
+pub const READ: Table<(OwnedUserId, OwnedRoomId), Read> = Table::new(0x0802, "notifications_read");
+
+/// How much a user has read of a room's notifications: numbers of the lists' entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// The last of [`NOTIFICATIONS`] that is read.
+    pub notified: u64,
+    /// The last of [`HIGHLIGHTS`] that is read.
+    pub highlighted: u64,
+    /// The last that is removed.
+    pub trimmed: u64,
+}
 
 /// The push rules of users who have changed them, as JSON; all others have the specification's.
 pub const PUSH_RULES: Table<OwnedUserId, String> = Table::new(0x0803, "push_rules");

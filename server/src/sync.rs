@@ -10,6 +10,8 @@ mod devices;
 mod key_changes;
 mod notices;
 mod notifications;
+#[cfg(test)]
+mod practice;
 mod room;
 mod select;
 mod story;
@@ -128,3 +130,6 @@ async fn answer(
     };
     Answerer::new(app, me, request).since(filter, since).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,12 @@
 
 pub mod binaries;
 pub mod canary;
+pub mod crash;
+pub mod held;
 pub mod person;
+pub mod place;
 pub mod practice;
 pub mod raw;
+pub mod story;
+pub mod wiretap;
+pub mod worksheet;

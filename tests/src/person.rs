@@ -15,8 +15,10 @@ use matrix_sdk::{
         events::room::message::RoomMessageEventContent,
     },
 };
-use respite_protocol::api::create_invite;
+use respite_protocol::{Role, api::create_invite};
 use serde_json::Value;
+
+use crate::practice::Practice;
 
 /// How long somebody waits for something that must come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -143,6 +145,13 @@ impl Person {
         Ok(self.client.send(request).await?.code)
     }
 
+    /// A room that they are in.
+    pub fn room(&self, room_id: &RoomId) -> Result<Room> {
+        self.client
+            .get_room(room_id)
+            .with_context(|| format!("{} knows no such room", self.id()))
+    }
+
     /// The one room that they are in.
     pub async fn only_room(&self) -> Result<Room> {
         let rooms = self.client.joined_rooms();
@@ -178,14 +187,14 @@ impl Person {
 
     /// Writes a message.
     pub async fn says(&self, room_id: &RoomId, text: &str) -> Result<OwnedEventId> {
-        let room = self.client.get_room(room_id).context("no such room")?;
+        let room = self.room(room_id)?;
         let sent = room.send(RoomMessageEventContent::text_plain(text)).await?;
         Ok(sent.response.event_id)
     }
 
     /// Everything in the room, oldest first, as they can decrypt it now.
     pub async fn reads(&self, room_id: &RoomId) -> Result<Vec<Seen>> {
-        let room = self.client.get_room(room_id).context("no such room")?;
+        let room = self.room(room_id)?;
         let mut from = None;
         let mut seen = Vec::new();
         loop {
@@ -227,6 +236,21 @@ impl Person {
         self.waits_for(room_id, text, |seen| seen.body() == text)
             .await
     }
+}
+
+/// A therapist and a night nurse in a therapy room of theirs.
+pub async fn pair(practice: &Practice) -> Result<(Person, Person, OwnedRoomId)> {
+    let code = practice.code(Role::Therapist).await?;
+    pair_at(practice.url(), &code).await
+}
+
+/// The same, with a therapist's code of some server.
+pub async fn pair_at(url: &str, code: &str) -> Result<(Person, Person, OwnedRoomId)> {
+    let therapist = Person::register(url, "therapist", code).await?;
+    let nurse = Person::register(url, "nurse", &therapist.invites_a_client().await?).await?;
+    let room = nurse.room_with(therapist.id()).await?;
+    therapist.enters(&room).await?;
+    Ok((therapist, nurse, room))
 }
 
 async fn client(url: &str) -> Result<Client> {

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::place::free_address;
+
 /// A server that runs in this process, on a port of its own.
 pub struct Practice {
     url: String,
@@ -52,7 +54,10 @@ impl Practice {
 
     /// Starts the server again on the data that is there, at the same address if it has had one.
     pub async fn start(&mut self) -> Result<()> {
-        let address = self.url.strip_prefix("http://").unwrap_or("127.0.0.1:0");
+        let address = match self.url.strip_prefix("http://") {
+            Some(address) => address.to_owned(),
+            None => free_address()?,
+        };
         let listener = TcpListener::bind(address).await?;
         self.url = format!("http://{}", listener.local_addr()?);
         let shutdown = CancellationToken::new();

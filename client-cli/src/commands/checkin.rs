@@ -49,19 +49,12 @@ impl Checkin {
 
 /// The scheduled check-in that `id` stands for: the only one, if none is named.
 async fn scheduled(context: &Context, room: &Room, id: Option<&str>) -> Result<Prompt> {
-    // A reminder goes with its check-in.
     let mut prompts = checkins::waiting(room).await?;
-    if id.is_none() {
-        let all: Vec<_> = prompts
-            .iter()
-            .map(|prompt| prompt.prompt_id.clone())
-            .collect();
-        prompts.retain(|prompt| {
-            prompt
-                .reminds
-                .as_ref()
-                .is_none_or(|original| !all.contains(original))
-        });
+    // A reminder alone is meant only if there is nothing else.
+    let is_reminder =
+        |prompt: &Prompt| prompt.reminds.is_some() || prompt.unless_written_since.is_some();
+    if id.is_none() && !prompts.iter().all(is_reminder) {
+        prompts.retain(|prompt| !is_reminder(prompt));
     }
     let now = context.now();
     let named: Vec<_> = prompts

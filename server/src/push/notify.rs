@@ -1,17 +1,15 @@
 //! Who is notified of an event, and how much is unread.
 
 use ruma::{
-    RoomId, UInt, UserId,
+    OwnedRoomId, OwnedUserId, RoomId, UInt, UserId,
     events::AnySyncTimelineEvent,
     push::{Action, PushConditionPowerLevelsCtx, PushConditionRoomCtx, Ruleset},
     serde::Raw,
 };
 
-use super::{NOTIFICATIONS, Notification, PUSH_RULES, READ, rules};
-use crate::store::{Slot, Store, StoreError, Tx};
+use super::{HIGHLIGHTS, NOTIFICATIONS, Notification, PUSH_RULES, READ, rules};
+use crate::store::{List, Numbered, Slot, Store, StoreError, Tx, Value};
 
-/// The most unread notifications that are counted: clients show "99+" long before.
-const MAX_COUNTED: usize = 1_000;
 /// How many old notifications one step forward removes.
 const TRIMMED_AT_ONCE: usize = 500;
 
@@ -60,6 +58,9 @@ pub async fn notify_in(
                 Notification { highlight },
                 event.position,
             )?;
+            if highlight {
+                tx.append_numbered(&HIGHLIGHTS, key, (), event.position)?;
+            }
         }
     }
     Ok(())
@@ -89,18 +90,23 @@ async fn verdict(event: &Incoming<'_>, user: &UserId, own_rules: Option<&str>) -
         .then(|| actions.iter().any(Action::is_highlight))
 }
 
-/// How many notifications a user has not read in a room, and how many of them are highlights; counted up to
-/// [`MAX_COUNTED`].
+/// How many notifications a user has not read in a room, and how many of them are highlights. Two lists' heads less what
+/// was read of them: costs the same for one and for ten thousand.
 ///
 /// # Errors
 /// The store's.
 pub async fn unread(store: &Store, user: &UserId, room: &RoomId) -> Result<(u64, u64), StoreError> {
-    let unread = newest_unread(store, user, room, MAX_COUNTED).await?;
-    Ok(unread
-        .into_iter()
-        .fold((0, 0), |(notify, highlights), (_, highlight)| {
-            (notify + 1, highlights + u64::from(highlight))
-        }))
+    let of = (user, room);
+    let notified = store.head(&NOTIFICATIONS, of).await?;
+    if notified == 0 {
+        return Ok((0, 0));
+    }
+    let highlighted = store.head(&HIGHLIGHTS, of).await?;
+    let read = store.get(&READ, of).await?.unwrap_or_default();
+    Ok((
+        notified.saturating_sub(read.notified),
+        highlighted.saturating_sub(read.highlighted),
+    ))
 }
 
 /// The positions of the newest events that a user was notified of in a room and has not read, newest first, and whether
@@ -114,20 +120,21 @@ pub async fn newest_unread(
     room: &RoomId,
     most: usize,
 ) -> Result<Vec<(u64, bool)>, StoreError> {
-    let newest = store
-        .before(&NOTIFICATIONS, (user, room), u64::MAX, most)
-        .await?;
+    let of = (user, room);
+    let newest = store.before(&NOTIFICATIONS, of, u64::MAX, most).await?;
     if newest.is_empty() {
         return Ok(Vec::new());
     }
-    let read = store.get(&READ, (user, room)).await?.unwrap_or_default();
-    let all = newest
+    let read = store.get(&READ, of).await?.unwrap_or_default();
+    let unread = newest
         .into_iter()
-        .map(|(_, entry)| (entry.number(), entry.value.highlight));
-    Ok(all.take_while(|(position, _)| *position > read).collect())
+        .take_while(|(number, _)| *number > read.notified);
+    Ok(unread
+        .map(|(_, entry)| (entry.number(), entry.value.highlight))
+        .collect())
 }
 
-/// The user has read the room up to a position, by a receipt or by writing something themselves. Costs one read if there
+/// The user has read the room up to a position, by a receipt or by writing something themselves. Costs two reads if there
 /// was nothing unread.
 ///
 /// # Errors
@@ -138,27 +145,58 @@ pub async fn read_up_to_in(
     room: &RoomId,
     position: u64,
 ) -> Result<(), StoreError> {
+    let of = (user, room);
     let store = tx.store().clone();
-    let oldest = store
-        .after(&NOTIFICATIONS, (user, room), 0, TRIMMED_AT_ONCE)
-        .await?;
-    let read: Vec<u64> = oldest
-        .iter()
-        .take_while(|(_, notification)| notification.number() <= position)
-        .map(|(number, _)| *number)
-        .collect();
-    if read.is_empty() {
+    let head = store.head(&NOTIFICATIONS, of).await?;
+    if head == store.get(&READ, of).await?.unwrap_or_default().notified {
         return Ok(());
     }
-    for number in read {
-        tx.remove(&NOTIFICATIONS, (user, room), number);
+    let mut read = tx.get(&READ, of).await?.unwrap_or_default();
+    let notified = read_of(&store, &NOTIFICATIONS, of, read.notified, position).await?;
+    if notified <= read.notified {
+        return Ok(());
     }
-    // What is beyond one step stays for the next one; this row makes it count as read already.
-    let before = tx.get(&READ, (user, room)).await?.unwrap_or_default();
-    if position > before {
-        tx.put(&READ, (user, room), &position)?;
+    let highlighted = read_of(&store, &HIGHLIGHTS, of, read.highlighted, position).await?;
+    for number in (read.highlighted + 1..=highlighted)
+        .rev()
+        .take(TRIMMED_AT_ONCE)
+    {
+        tx.remove(&HIGHLIGHTS, of, number);
     }
-    Ok(())
+    // What is beyond one step stays for the next one.
+    let trimmed = (read.trimmed + 1..=notified).take(TRIMMED_AT_ONCE);
+    read.trimmed = trimmed.clone().last().unwrap_or(read.trimmed);
+    for number in trimmed {
+        tx.remove(&NOTIFICATIONS, of, number);
+    }
+    (read.notified, read.highlighted) = (notified, highlighted);
+    tx.put(&READ, of, &read)
+}
+
+/// The number of the last entry of a list whose event stands at or before `position`; entries up to `read` do. Positions
+/// only grow along the list, so that this is a search by halves.
+async fn read_of<T>(
+    store: &Store,
+    list: &List<(OwnedUserId, OwnedRoomId), Numbered<T>>,
+    of: (&UserId, &RoomId),
+    read: u64,
+    position: u64,
+) -> Result<u64, StoreError>
+where
+    Numbered<T>: Value,
+{
+    let (mut low, mut high) = (read, store.head(list, of).await?);
+    let mut probe = high;
+    while low < high {
+        let entry = store.entries(list, of, &[probe]).await?.pop().flatten();
+        if entry.is_none_or(|entry| entry.number() <= position) {
+            low = probe;
+        } else {
+            high = probe - 1;
+        }
+        probe = low + (high - low).div_ceil(2);
+    }
+    Ok(low)
 }
 
 #[cfg(test)]

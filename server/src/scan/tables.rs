@@ -69,6 +69,7 @@ pub(super) fn rows() -> Vec<Row> {
         media::RESERVED_BY,
         media::USAGE,
         push::NOTIFICATIONS,
+        push::HIGHLIGHTS,
         push::READ,
         scheduler::DUE,
         scheduler::OF_ROOM,

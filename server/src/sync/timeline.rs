@@ -147,3 +147,99 @@ impl<'a> Source<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::{owned_event_id, owned_room_id, owned_user_id};
+
+    use super::*;
+    use crate::rooms::event::Seal;
+
+    fn event(kind: &str, state_key: Option<&str>) -> StoredEvent {
+        StoredEvent {
+            event_id: owned_event_id!("$event"),
+            room_id: owned_room_id!("!night:x"),
+            sender: owned_user_id!("@nurse:x"),
+            kind: kind.to_owned(),
+            state_key: state_key.map(ToOwned::to_owned),
+            origin_server_ts: 0,
+            content: "{}".to_owned(),
+            redacts: None,
+            redacted_because: None,
+            replaced: None,
+            seal: Seal {
+                auth_events: Vec::new(),
+                prev_events: Vec::new(),
+                depth: 0,
+                hash: String::new(),
+                key_id: String::new(),
+                signature: String::new(),
+            },
+        }
+    }
+
+    /// `m` is a message, `t` a topic; only messages are wanted.
+    fn tail(limit: usize, room: &str) -> Tail {
+        let mut tail = Tail::new(limit, room.len() as u64);
+        for (place, kind) in room
+            .chars()
+            .enumerate()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            let event = if kind == 'm' {
+                event("m", None)
+            } else {
+                event("t", Some(""))
+            };
+            if tail.push((place as u64 + 1, event), kind == 'm').is_break() {
+                break;
+            }
+        }
+        tail.finish()
+    }
+
+    fn places(placed: &[Placed]) -> Vec<u64> {
+        placed.iter().map(|(position, _)| *position).collect()
+    }
+
+    #[test]
+    fn a_short_room_is_told_whole() {
+        let tail = tail(3, "mmm");
+        assert_eq!(places(&tail.wanted), [1, 2, 3]);
+        assert!(!tail.limited);
+        assert_eq!(tail.start, 1);
+    }
+
+    #[test]
+    fn of_a_long_room_the_end_is_told_and_that_there_is_more() {
+        let tail = tail(2, "mmmm");
+        assert_eq!(places(&tail.wanted), [3, 4]);
+        assert!(tail.limited);
+        assert_eq!(tail.start, 3);
+    }
+
+    #[test]
+    fn what_is_not_wanted_takes_no_place() {
+        let tail = tail(2, "mtmttm");
+        assert_eq!(places(&tail.wanted), [3, 6]);
+        assert_eq!(places(&tail.unwanted), [2, 4, 5]);
+        assert!(tail.limited);
+        assert_eq!(tail.start, 2);
+    }
+
+    #[test]
+    fn a_room_without_anything_new_ends_where_it_ended() {
+        let tail = tail(2, "");
+        assert!(tail.wanted.is_empty() && !tail.limited);
+        assert_eq!(tail.start, 1);
+    }
+
+    #[test]
+    fn the_search_for_wanted_events_has_an_end() {
+        let tail = tail(2, &"t".repeat(MAX_EXAMINED + 1));
+        assert!(tail.wanted.is_empty() && tail.limited);
+        assert_eq!(tail.start, 2);
+    }
+}

@@ -1,150 +1,15 @@
 //! The real program and its data directory: what it makes, and what it says when the directory cannot be used.
 
 use std::{
-    fs::{self, File},
+    fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use respite_tests::{
-    binaries,
-    person::PATIENCE,
-    raw::{self, Raw},
-};
+use anyhow::{Context, Result, ensure};
+pub(crate) use respite_tests::place::{Place, Program};
+use respite_tests::raw::{self, Raw};
 use serde_json::json;
-use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-    time::timeout,
-};
-
-/// The program `respite-server` as it serves, in a directory of its own.
-pub(crate) struct Program {
-    pub(crate) url: String,
-    /// The first therapist's code, if it printed one.
-    pub(crate) first_code: Option<String>,
-    child: Child,
-}
-
-/// A directory with a configuration, the data and the log.
-pub(crate) struct Place {
-    directory: TempDir,
-    config: String,
-}
-
-impl Place {
-    /// A place whose configuration is this beside what tests need.
-    pub(crate) fn new(config: &str) -> Result<Self> {
-        Ok(Self { directory: tempfile::tempdir()?, config: config.to_owned() })
-    }
-
-    pub(crate) fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// What the server has said on standard error, in all of its runs.
-    pub(crate) fn log(&self) -> Result<String> {
-        Ok(fs::read_to_string(self.path("log"))?)
-    }
-
-    /// A command of the program with the place's configuration.
-    pub(crate) fn command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(binaries::program("respite-server")?);
-        command.args(arguments).arg("--config").arg(self.written()?);
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        Ok(command)
-    }
-
-    /// What a command of the program's said and how it ended.
-    pub(crate) async fn run(&self, arguments: &[&str]) -> Result<Ended> {
-        let output = timeout(PATIENCE, self.command(arguments)?.output()).await??;
-        Ok(Ended {
-            code: output.status.code(),
-            out: String::from_utf8(output.stdout)?,
-            err: String::from_utf8(output.stderr)?,
-        })
-    }
-
-    /// Serves, until it is stopped or dropped.
-    pub(crate) async fn serve(&self) -> Result<Program> {
-        self.serve_with(self.command(&["serve"])?).await
-    }
-
-    /// Serves by a command that is not quite the ordinary one.
-    pub(crate) async fn serve_with(&self, mut command: Command) -> Result<Program> {
-        let log = File::options().create(true).append(true).open(self.path("log"))?;
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
-        let first = timeout(PATIENCE, lines.next_line()).await??;
-        let Some(first) = first else { bail!("the server ended: {}", self.log()?) };
-        let url = first.split_whitespace().find(|word| word.starts_with("http")).context("no address")?.to_owned();
-        // What it says after the address is there at once; the code stands alone on its line.
-        let mut first_code = None;
-        while let Ok(Ok(Some(line))) = timeout(Duration::from_millis(200), lines.next_line()).await {
-            if line.starts_with("    ") {
-                first_code = Some(line.trim().to_owned());
-            }
-        }
-        Ok(Program { url, first_code, child })
-    }
-
-    fn written(&self) -> Result<PathBuf> {
-        let path = self.path("respite.toml");
-        let operations = if self.config.contains("[operations]") { "" } else { "[operations]\nenabled = false\n" };
-        let data = self.data();
-        let own = format!("[server]\ndata = {:?}\nlisten = \"127.0.0.1:0\"\n{operations}{}", data, self.config);
-        fs::write(&path, own)?;
-        Ok(path)
-    }
-}
-
-/// How a command ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl Program {
-    pub(crate) fn id(&self) -> Result<u32> {
-        self.child.id().context("the server has ended")
-    }
-
-    /// Asks it to stop, as an init system does.
-    pub(crate) async fn terminate(&self) -> Result<()> {
-        let killed = Command::new("kill").arg("-TERM").arg(self.id()?.to_string()).status().await?;
-        ensure!(killed.success(), "no signal could be sent");
-        Ok(())
-    }
-
-    /// Waits until it has ended. Returns its exit code.
-    pub(crate) async fn ended(&mut self) -> Result<Option<i32>> {
-        Ok(timeout(PATIENCE, self.child.wait()).await??.code())
-    }
-
-    /// Stops it in order.
-    pub(crate) async fn stop(mut self) -> Result<()> {
-        self.terminate().await?;
-        let code = self.ended().await?;
-        ensure!(code == Some(0), "the server ended with {code:?}");
-        Ok(())
-    }
-
-    /// Kills it at once.
-    pub(crate) async fn kill(mut self) -> Result<()> {
-        self.child.kill().await?;
-        Ok(())
-    }
-}
 
 fn mode(path: &Path) -> Result<u32> {
     Ok(fs::metadata(path)?.permissions().mode() & 0o7777)

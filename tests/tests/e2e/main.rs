@@ -1,12 +1,19 @@
 //! The end-to-end tests: a real server and real clients, one story a file.
 
+mod canaries;
 mod codes;
 mod conformance;
+mod crash;
+mod devices;
 mod directory;
 mod disk;
 mod first_day;
 mod gate;
+mod keys;
+mod main_job;
 mod malformed;
 mod operator;
+mod program;
+mod prompts;
 mod strangers;
 mod tokens;

@@ -40,6 +40,7 @@ enum Line {
         expires: Option<Timestamp>,
         reminder: bool,
         text: Option<String>,
+        own: bool,
     },
 }
 
@@ -58,6 +59,7 @@ impl List {
                 for prompt in checkins::waiting(&room).await? {
                     lines.push(Line::Scheduled {
                         text: checkins::remembered(&room, &prompt.prompt_id).await?,
+                        own: prompt.sender == room.own_user_id(),
                         prompt_id: prompt.prompt_id,
                         addressee: rooms::pseudonym(&room, &prompt.addressee).await?,
                         time: time::from_matrix(prompt.release_ts),
@@ -136,15 +138,21 @@ fn shown(line: &Line, now: &Zoned) -> String {
             time,
             reminder,
             text,
+            own,
             ..
         } => {
             let what = if *reminder { "reminder" } else { "scheduled" };
+            let sealed = if *own {
+                "(written on another device)"
+            } else {
+                "(sealed until then)"
+            };
             let text = text.as_deref().map(terminal::line);
             format!(
                 "{}  {}  [{what}] for {addressee}: {}",
                 time::shown(*time, now),
                 terminal::line(prompt_id),
-                text.as_deref().unwrap_or("(written on another device)")
+                text.as_deref().unwrap_or(sealed)
             )
         }
     }

@@ -210,3 +210,6 @@ async fn set_fully_read_in(tx: &mut Tx, room: &Joined, mark: &Mark) -> Result<()
     .map_err(|_| Error::internal("a read marker that is not JSON"))?;
     account_data::set_in(tx, &room.user, Some(&room.room_id), FULLY_READ, &json).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 use ruma::{UserId, push::RuleKind, room_id};
 
-use super::{Incoming, MAX_COUNTED, TRIMMED_AT_ONCE, notify_in, read_up_to_in, unread};
+use super::{Incoming, TRIMMED_AT_ONCE, newest_unread, notify_in, read_up_to_in, unread};
 use crate::{
     fixture::{store, user},
     push::{PUSH_RULES, ruleset},
@@ -113,13 +113,36 @@ async fn who_has_silenced_everything_is_not_notified() {
 #[tokio::test]
 async fn after_a_long_absence_one_receipt_clears_everything() {
     let (_directory, store) = store();
-    let many = (TRIMMED_AT_ONCE + MAX_COUNTED / 2 + 10) as u64;
+    let many = (2 * TRIMMED_AT_ONCE + 10) as u64;
     for _ in 0..many {
         write(&store, "m.room.encrypted", "{}").await;
     }
-    assert_eq!(of(&store, "nurse").await, (MAX_COUNTED as u64, 0));
+    assert_eq!(of(&store, "nurse").await, (many, 0));
     read_up_to(&store, many - 1).await;
     assert_eq!(of(&store, "nurse").await, (1, 0));
     write(&store, "m.room.encrypted", "{}").await;
     assert_eq!(of(&store, "nurse").await, (2, 0));
+    let newest = newest_unread(&store, &user("nurse"), room_id!("!night:localhost"), 10).await;
+    assert_eq!(newest.unwrap(), [(many + 1, false), (many, false)]);
+}
+
+#[tokio::test]
+async fn reading_to_the_middle_leaves_the_rest_unread_with_its_mentions() {
+    let (_directory, store) = store();
+    let mention = r#"{"body":"hello","m.mentions":{"user_ids":["@nurse:localhost"]}}"#;
+    for _ in 0..40 {
+        write(&store, "m.room.encrypted", "{}").await;
+        write(&store, "m.room.message", mention).await;
+    }
+    for read in [1, 2, 33, 79] {
+        read_up_to(&store, read).await;
+        let left = 80 - read;
+        assert_eq!(
+            of(&store, "nurse").await,
+            (left, left.div_ceil(2)),
+            "after {read}"
+        );
+    }
+    read_up_to(&store, 80).await;
+    assert_eq!(of(&store, "nurse").await, (0, 0));
 }

@@ -1,0 +1,210 @@
+//! A phone that waits for what is new.
+
+use ruma::api::error::ErrorKind;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    account_data,
+    error::Error,
+    fixture::{device, user},
+    sync::practice::{Act, Practice},
+    to_device::ToDevice,
+};
+
+const LONG: Duration = Duration::from_secs(50);
+
+fn request(since: Option<&str>, timeout: Duration) -> Request {
+    let mut request = Request::new();
+    request.since = since.map(ToOwned::to_owned);
+    request.timeout = Some(timeout);
+    request
+}
+
+fn phone() -> Device {
+    device("nurse", "PHONE")
+}
+
+async fn now(practice: &Practice, since: Option<&str>) -> Response {
+    sync(
+        practice.server.app.clone(),
+        phone(),
+        request(since, Duration::ZERO),
+    )
+    .await
+    .unwrap()
+}
+
+/// What a waiting phone is told when `act` happens.
+async fn woken(practice: &Practice, since: &str, act: impl Future<Output = ()>) -> Response {
+    let wait = sync(
+        practice.server.app.clone(),
+        phone(),
+        request(Some(since), LONG),
+    );
+    let act = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        act.await;
+    };
+    let (told, ()) = tokio::time::timeout(LONG / 2, futures_util::future::join(wait, act))
+        .await
+        .expect("nobody woke the phone");
+    told.unwrap()
+}
+
+async fn knock_on(practice: &Practice, device: &Device, text: &str) {
+    let message = ToDevice {
+        kind: "m.room.encrypted".to_owned(),
+        sender: user("therapist"),
+        content: json!({ "text": text }).to_string(),
+    };
+    let (message, to) = (&message, (&*device.user, &*device.device));
+    practice
+        .server
+        .app
+        .store
+        .transact(async |mut tx| {
+            tx.append(&TO_DEVICE, to, message)?;
+            Ok::<_, Error>((tx, ()))
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_message_wakes_the_phone() {
+    let practice = Practice::open().await;
+    let begin = now(&practice, None).await;
+    let told = woken(&practice, &begin.next_batch, practice.act(0, Act::Answer)).await;
+    let room = &told.rooms.join[&practice.rooms[0]];
+    assert_eq!(room.timeline.events.len(), 1);
+    let after = now(&practice, Some(&told.next_batch)).await;
+    assert!(after.rooms.is_empty());
+    assert_eq!(after.next_batch, told.next_batch);
+}
+
+#[tokio::test]
+async fn a_message_in_another_room_does_not() {
+    let practice = Practice::open().await;
+    let begin = now(&practice, None).await;
+    practice.act(1, Act::Answer).await;
+    let wait = request(Some(&begin.next_batch), Duration::from_millis(50));
+    let told = sync(practice.server.app.clone(), phone(), wait)
+        .await
+        .unwrap();
+    assert!(told.rooms.is_empty());
+    assert_eq!(told.next_batch, begin.next_batch);
+}
+
+#[tokio::test]
+async fn what_the_filter_hides_does_not_wake_the_phone_and_is_not_told_later() {
+    let practice = Practice::open().await;
+    let begin = now(&practice, None).await;
+    practice.act(0, Act::Answer).await;
+    let mut wait = request(Some(&begin.next_batch), Duration::from_millis(50));
+    let filter = json!({ "room": { "not_rooms": [practice.rooms[0]] } });
+    wait.filter = Some(Filter::FilterDefinition(
+        serde_json::from_value(filter).unwrap(),
+    ));
+    let told = sync(practice.server.app.clone(), phone(), wait)
+        .await
+        .unwrap();
+    assert!(told.rooms.is_empty());
+    assert_ne!(told.next_batch, begin.next_batch);
+}
+
+#[tokio::test]
+async fn keys_wake_the_device_they_are_for_and_are_gone_when_they_have_arrived() {
+    let practice = Practice::open().await;
+    let begin = now(&practice, None).await;
+    knock_on(&practice, &device("nurse", "TABLET"), "not for the phone").await;
+    let told = woken(
+        &practice,
+        &begin.next_batch,
+        knock_on(&practice, &phone(), "one"),
+    )
+    .await;
+    assert_eq!(told.to_device.events.len(), 1);
+    let again = now(&practice, Some(&begin.next_batch)).await;
+    assert_eq!(
+        again.to_device.events.len(),
+        1,
+        "the answer may have been lost on its way"
+    );
+    now(&practice, Some(&told.next_batch)).await;
+    let again = now(&practice, Some(&begin.next_batch)).await;
+    assert!(again.to_device.events.is_empty());
+}
+
+#[tokio::test]
+async fn typing_and_settings_wake_the_phone() {
+    let practice = Practice::open().await;
+    let app = &practice.server.app;
+    let begin = now(&practice, None).await;
+    let told = woken(&practice, &begin.next_batch, async {
+        let members = vec![user("therapist"), user("nurse")];
+        let room = &practice.rooms[0];
+        app.ephemeral
+            .begin_typing(&app.clock, room, &user("therapist"), members, LONG);
+    })
+    .await;
+    assert_eq!(
+        told.rooms.join[&practice.rooms[0]].ephemeral.events.len(),
+        1
+    );
+    let told = woken(&practice, &told.next_batch, async {
+        app.store
+            .transact(async |mut tx| {
+                account_data::set_in(&mut tx, &user("nurse"), None, "m.direct", "{}").await?;
+                Ok::<_, Error>((tx, ()))
+            })
+            .await
+            .unwrap();
+    })
+    .await;
+    assert_eq!(told.account_data.events.len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_answers_who_waits() {
+    let practice = Practice::open().await;
+    let begin = now(&practice, None).await;
+    let shutdown = practice.server.app.shutdown.clone();
+    let told = woken(
+        &practice,
+        &begin.next_batch,
+        async move { shutdown.cancel() },
+    )
+    .await;
+    assert_eq!(told.next_batch, begin.next_batch);
+}
+
+#[tokio::test]
+async fn garbage_and_other_peoples_tokens_are_refused() {
+    let practice = Practice::open().await;
+    let tablet = sync(
+        practice.server.app.clone(),
+        device("nurse", "TABLET"),
+        request(None, LONG),
+    );
+    let tablet = tablet.await.unwrap().next_batch;
+    for token in [
+        "",
+        "s1_0_0",
+        "t5",
+        "s_",
+        &tablet,
+        "s18446744073709551616_0_0_00",
+    ] {
+        let refused = sync(
+            practice.server.app.clone(),
+            phone(),
+            request(Some(token), LONG),
+        )
+        .await;
+        let Err(Error::Matrix { kind, .. }) = refused else {
+            panic!("{token} was taken")
+        };
+        assert_eq!(*kind, ErrorKind::InvalidParam);
+    }
+}
