@@ -4,18 +4,22 @@
 use axum::{
     Router,
     body::Body,
-    extract::{DefaultBodyLimit, FromRequest, RawPathParams, Request, State},
+    extract::{
+        DefaultBodyLimit, FromRequest, FromRequestParts, Path, RawPathParams, Request, State,
+        rejection::RawPathParamsRejection,
+    },
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
 use bytes::{Bytes, BytesMut};
-use http::Method;
+use http::{Method, request::Parts};
 use respite_protocol::ciphertext;
 use ruma::api::{
     IncomingRequest, Metadata, OutgoingResponse,
     error::{DeserializationError, FromHttpRequestError},
     path_builder::PathBuilder,
 };
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::{
     auth::Caller,
@@ -49,7 +53,7 @@ where
     H: Fn(App, C, R) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<R::OutgoingResponse>> + Send + 'static,
 {
-    let serve = move |State(app): State<App>, params: RawPathParams, request: Request| {
+    let serve = move |State(app): State<App>, params: PathParams, request: Request| {
         let handler = handler.clone();
         async move {
             answer::<R, C, H, F>(app, params, request, handler)
@@ -67,9 +71,26 @@ where
     router.layer(DefaultBodyLimit::max(MAX_JSON_BODY))
 }
 
+/// The parts of an address that vary, for handlers that are not made by [`endpoint`].
+pub struct InPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(found)) => Ok(Self(found)),
+            // The extractor's own answer repeats the address.
+            Err(_) => Err(Error::invalid_param("An id in the address has the wrong form.")),
+        }
+    }
+}
+
+type PathParams = std::result::Result<RawPathParams, RawPathParamsRejection>;
+
 async fn answer<R, C, H, F>(
     app: App,
-    params: RawPathParams,
+    params: PathParams,
     request: Request,
     handler: H,
 ) -> Result<Response>
@@ -81,6 +102,7 @@ where
 {
     let (parts, body) = request.into_parts();
     let caller = C::authenticate(&app, &parts).await?;
+    let params = params.map_err(|_| Error::invalid_param("The address is not UTF-8."))?;
     let request = http::Request::from_parts(parts.clone(), body);
     let body = read_body(&parts.method, request).await?;
     let arguments: Vec<&str> = params.iter().map(|(_, value)| value).collect();
@@ -113,7 +135,20 @@ async fn read_body(method: &Method, request: Request) -> Result<Bytes> {
     if !ciphertext::depth_ok(&body) {
         return Err(Error::bad_json("The request's JSON is nested too deeply."));
     }
+    check_object(&body)?;
     Ok(body)
+}
+
+/// Every request's body is one JSON object and nothing after it. ruma's own parsers take less: a list of a request's values,
+/// words behind an event's content.
+fn check_object(body: &[u8]) -> Result<()> {
+    let text = std::str::from_utf8(body).map_err(|_| not_utf8())?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
+    if text.trim_ascii_start().starts_with('{') {
+        Ok(())
+    } else {
+        Err(Error::bad_json("The request's JSON must be an object."))
+    }
 }
 
 /// Parameters are named after their place, since axum wants one name for the same place in all paths.
@@ -137,29 +172,41 @@ fn malformed(error: &FromHttpRequestError) -> Error {
     match error {
         FromHttpRequestError::MethodMismatch { .. } => Error::method_not_allowed(),
         FromHttpRequestError::Deserialization(DeserializationError::Json(error)) => {
-            let place = format!("line {}, column {}", error.line(), error.column());
             match error.classify() {
                 Category::Data => Error::bad_json(format!(
-                    "The request lacks a field, or a field has the wrong type, at {place}."
+                    "The request lacks a field, or a field has the wrong type, at {}.",
+                    place(error)
                 )),
-                _ => Error::new(
-                    http::StatusCode::BAD_REQUEST,
-                    ruma::api::error::ErrorKind::NotJson,
-                    format!("The request is not JSON at {place}."),
-                ),
+                _ => not_json(error),
             }
         }
-        FromHttpRequestError::Deserialization(DeserializationError::Utf8(_)) => Error::new(
-            http::StatusCode::BAD_REQUEST,
-            ruma::api::error::ErrorKind::NotJson,
-            "The request is not UTF-8.",
-        ),
+        FromHttpRequestError::Deserialization(DeserializationError::Utf8(_)) => not_utf8(),
         FromHttpRequestError::Deserialization(DeserializationError::Query(_)) => {
-            Error::invalid_param("A query parameter is missing or has the wrong form.")
+            Error::invalid_param("A part of the address is missing or has the wrong form.")
         }
         FromHttpRequestError::Deserialization(DeserializationError::Ident(_)) => {
             Error::invalid_param("An id in the request has the wrong form.")
         }
         _ => Error::bad_json("The request has the wrong form."),
     }
+}
+
+fn not_utf8() -> Error {
+    Error::new(
+        http::StatusCode::BAD_REQUEST,
+        ruma::api::error::ErrorKind::NotJson,
+        "The request is not UTF-8.",
+    )
+}
+
+fn not_json(error: &serde_json::Error) -> Error {
+    Error::new(
+        http::StatusCode::BAD_REQUEST,
+        ruma::api::error::ErrorKind::NotJson,
+        format!("The request is not JSON at {}.", place(error)),
+    )
+}
+
+fn place(error: &serde_json::Error) -> String {
+    format!("line {}, column {}", error.line(), error.column())
 }

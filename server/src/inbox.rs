@@ -1,6 +1,8 @@
 //! What is new for a user, in order. One list per user: whatever concerns somebody puts one small entry here, in the same
 //! commit that made it so, and sync is a scan of it.
 
+pub mod token;
+
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 

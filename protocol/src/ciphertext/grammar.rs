@@ -21,7 +21,7 @@ use super::{
 /// `M_INVALID_PARAM` otherwise.
 pub fn device_id(id: &str) -> Verdict<()> {
     const BAD: Refusal = Refusal::invalid(
-        "The device id is too long or has characters other than letters, digits and ._~=+/:-",
+        "The device id is too long, or not made of letters, digits and ._~=+/:- alone.",
     );
     if is_device_id(id) { Ok(()) } else { Err(BAD) }
 }
@@ -34,8 +34,7 @@ pub fn device_id(id: &str) -> Verdict<()> {
 /// `M_INVALID_PARAM` otherwise.
 pub fn transaction_id(id: &str) -> Verdict<()> {
     const BAD: Refusal = Refusal::invalid(
-        "The transaction id is too long or has characters other than letters, digits and \
-         ._~=+/:-",
+        "The transaction id is too long, or not made of letters, digits and ._~=+/:- alone.",
     );
     if is_transaction_id(id) {
         Ok(())
@@ -138,19 +137,28 @@ pub(super) fn is_key_id(id: &str) -> bool {
     })
 }
 
-/// Base64, padded or not, of a Curve25519 or Ed25519 key or of a SHA-256 digest, and not of words.
+/// Base64, padded or not, of a Curve25519 or Ed25519 key or of a SHA-256 digest; neither words nor
+/// of words.
 pub(super) fn is_base64_32(text: &str) -> bool {
-    decoded(text).is_some_and(|bytes| bytes.len() == 32 && !Randomness::of(&bytes).is_text())
+    is_mixed(text)
+        && decoded(text).is_some_and(|bytes| bytes.len() == 32 && !Randomness::of(&bytes).is_text())
 }
 
-/// Base64, padded or not, of an Ed25519 signature, and not of words.
+/// Base64, padded or not, of an Ed25519 signature; neither words nor of words.
 pub(super) fn is_base64_64(text: &str) -> bool {
-    decoded(text).is_some_and(|bytes| bytes.len() == 64 && !Randomness::of(&bytes).is_text())
+    is_mixed(text)
+        && decoded(text).is_some_and(|bytes| bytes.len() == 64 && !Randomness::of(&bytes).is_text())
 }
 
 /// Base64, padded or not, of an initialisation vector, and not of words.
 pub(super) fn is_base64_16(text: &str) -> bool {
     decoded(text).is_some_and(|bytes| bytes.len() == 16 && !Randomness::of(&bytes).is_text())
+}
+
+/// Whether base64 of 32 bytes or more has capital and small letters. Without the one or the other,
+/// random bytes are below 4·10⁻¹⁰; words written as if they were base64 are so.
+pub(super) fn is_mixed(text: &str) -> bool {
+    text.bytes().any(|b| b.is_ascii_uppercase()) && text.bytes().any(|b| b.is_ascii_lowercase())
 }
 
 /// The bytes of standard base64, padded or not; `None` if stray bits or characters are in it.

@@ -6,7 +6,10 @@ use vodozemac::{
     olm::{Message, PreKeyMessage},
 };
 
-use super::{grammar::decoded, randomness::Randomness};
+use super::{
+    grammar::{decoded, is_mixed},
+    randomness::Randomness,
+};
 
 /// AES-CBC with PKCS#7 padding makes whole blocks of this many bytes.
 const BLOCK_BYTES: usize = 16;
@@ -15,6 +18,9 @@ const BLOCK_BYTES: usize = 16;
 /// 37 bytes and so fills three blocks. Shorter ones are no Matrix events, and too short for telling
 /// them from text.
 pub(super) const MIN_CIPHERTEXT_BYTES: usize = 48;
+
+/// Fewest bytes of a secret in secret storage: each one is a key of this size, most as base64 text.
+const MIN_SECRET_BYTES: usize = 32;
 
 /// Whether the text is base64 of a Megolm message: version, index, ciphertext, code, signature,
 /// and nothing else.
@@ -58,7 +64,10 @@ pub(super) fn is_cbc_base64(text: &str) -> bool {
 
 /// Whether the text is base64 of AES-CTR ciphertext, as in secret storage.
 pub(super) fn is_ctr_base64(text: &str) -> bool {
-    decoded(text).is_some_and(|bytes| !bytes.is_empty() && Randomness::of(&bytes).plausible())
+    is_mixed(text)
+        && decoded(text).is_some_and(|bytes| {
+            bytes.len() >= MIN_SECRET_BYTES && Randomness::of(&bytes).plausible()
+        })
 }
 
 fn is_ciphertext(bytes: &[u8]) -> bool {

@@ -404,7 +404,9 @@ impl<'a> Draft<'a> {
             .filter(|user| *user != event.sender)
             .collect();
         push::notify_in(tx, &incoming, told.into_iter()).await?;
-        if event.state_key.is_none()
+        // Who writes or comes in has seen what was there, the invitation included.
+        let comes_in = || event.state_key.as_deref() == Some(event.sender.as_str()) && event.joins();
+        if (event.state_key.is_none() || comes_in())
             && let Some(read) = self.read_up_to
         {
             push::read_up_to_in(tx, &event.sender, self.room_id(), read).await?;

@@ -59,6 +59,15 @@ pub struct Replaced {
     pub content: String,
 }
 
+fn membership_in(content: &str) -> Option<MembershipState> {
+    #[derive(Deserialize)]
+    struct Content {
+        membership: MembershipState,
+    }
+    let content: Content = serde_json::from_str(content).ok()?;
+    Some(content.membership)
+}
+
 /// What a PDU says about its place and its maker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
@@ -167,16 +176,16 @@ impl StoredEvent {
 
     /// The membership that it sets, if it is an `m.room.member` event.
     pub fn membership(&self) -> Option<MembershipState> {
-        #[derive(Deserialize)]
-        struct Content {
-            membership: MembershipState,
-        }
-        if !self.is_state("m.room.member") {
-            return None;
-        }
-        serde_json::from_str::<Content>(&self.content)
-            .ok()
-            .map(|content| content.membership)
+        self.is_state("m.room.member")
+            .then(|| membership_in(&self.content))
+            .flatten()
+    }
+
+    /// Whether it is the membership of somebody who was not in the room before it, and is now.
+    pub fn joins(&self) -> bool {
+        let before = self.replaced.as_ref();
+        let before = before.and_then(|before| membership_in(&before.content));
+        self.membership() == Some(MembershipState::Join) && before != Some(MembershipState::Join)
     }
 
     /// The user that it is about, if it is an `m.room.member` event.

@@ -3,8 +3,10 @@
 use ruma::{RoomId, UserId};
 
 use crate::{
+    auth::Device,
     error::{Error, Result},
-    inbox::{Entry, INBOX},
+    inbox::{Entry, INBOX, token::Tokens},
+    state::App,
     store::Store,
 };
 
@@ -17,25 +19,21 @@ pub fn token(position: u64) -> String {
     format!("t{position}")
 }
 
-/// The position that a token of this room, or a sync token of this user, means.
+/// The position that a token of this room, or a sync token of this device, means.
 ///
 /// # Errors
 /// 400 `M_INVALID_PARAM` for anything else.
-pub async fn parse(store: &Store, user: &UserId, room_id: &RoomId, token: &str) -> Result<u64> {
-    let number = |digits: &str| digits.parse::<u64>().map_err(|_| unknown_token());
-    if let Some(digits) = token.strip_prefix('t') {
-        return number(digits);
+pub async fn parse(app: &App, me: &Device, room_id: &RoomId, token: &str) -> Result<u64> {
+    match token.strip_prefix('t') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().map_err(|_| unknown_token())
+        }
+        Some(_) => Err(unknown_token()),
+        None => {
+            let synced = Tokens::of(app, me).read(token).map_err(|_| unknown_token())?;
+            in_inbox(&app.store, &me.user, room_id, synced.inbox).await
+        }
     }
-    let inbox = token
-        .strip_prefix('s')
-        .and_then(|rest| rest.split('_').next());
-    in_inbox(
-        store,
-        user,
-        room_id,
-        number(inbox.ok_or_else(unknown_token)?)?,
-    )
-    .await
 }
 
 /// The room's newest event that was in somebody's inbox by then; the room's end, if that is too long ago to be found.

@@ -84,7 +84,7 @@ async fn members(
     let readable = readable(&app, &me.user, &request.room_id).await?;
     let state = match &request.at {
         Some(token) => {
-            let at = position::parse(&app.store, &me.user, &request.room_id, token).await?;
+            let at = position::parse(&app, &me, &request.room_id, token).await?;
             readable.state_at(&app, at).await?
         }
         None => readable.state(&app).await?,

@@ -6,9 +6,11 @@ use ruma::{
     CanonicalJsonObject, OwnedEventId, RoomId, TransactionId, UserId,
     api::client::{message::send_message_event, redact::redact_event, state::send_state_event},
     events::room::member::MembershipState,
+    room::JoinRuleKind,
 };
 
 use super::{
+    access,
     append::{NewEvent, send},
     membership, not_in_room,
     state::{self, RoomState},
@@ -38,7 +40,7 @@ async fn send_message(
 ) -> Result<send_message_event::v3::Response> {
     let kind = request.event_type.to_string();
     let mut content = gate::canonical(request.body.json().get())?;
-    if guarded(&app, &request.room_id).await? {
+    if guarded(&app, &me, &request.room_id).await? {
         ciphertext::transaction_id(request.txn_id.as_str())?;
         content = ciphertext::message_event(&kind, content)?;
     }
@@ -56,7 +58,7 @@ async fn redact(
     request: redact_event::v3::Request,
 ) -> Result<redact_event::v3::Response> {
     let mut event = NewEvent::redaction(request.event_id);
-    if guarded(&app, &request.room_id).await? {
+    if guarded(&app, &me, &request.room_id).await? {
         ciphertext::transaction_id(request.txn_id.as_str())?;
     } else if let Some(reason) = request.reason {
         event.content.insert("reason".to_owned(), reason.into());
@@ -75,6 +77,11 @@ async fn send_state(
     let key = request.state_key;
     let mut content = gate::canonical(request.body.json().get())?;
     let state = state::current(&app, room).await?.ok_or_else(not_in_room)?;
+    let own = kind == "m.room.member" && key == me.user.as_str();
+    // Before the gate, whose answer depends on the room.
+    if !state.is_joined(&me.user) && !(own && may_come_in(&state, &me.user)) {
+        return Err(not_in_room());
+    }
     if gate::guards(&app.config, state.is_therapy()) {
         let context = StateContext {
             at_creation: false,
@@ -104,12 +111,21 @@ async fn sent(
 }
 
 /// Whether the gate guards the room. Looks at the room only where that decides.
-async fn guarded(app: &App, room: &RoomId) -> Result<bool> {
+async fn guarded(app: &App, me: &Device, room: &RoomId) -> Result<bool> {
     if gate::guards(&app.config, false) {
         return Ok(true);
     }
-    let state = state::current(app, room).await?.ok_or_else(not_in_room)?;
-    Ok(gate::guards(&app.config, state.is_therapy()))
+    let room = access::joined(app, &me.user, room).await?;
+    Ok(gate::guards(&app.config, room.state.is_therapy()))
+}
+
+/// Whether somebody who is not in the room has a part in it all the same.
+fn may_come_in(state: &RoomState, user: &UserId) -> bool {
+    let invited = matches!(
+        state.membership(user),
+        MembershipState::Invite | MembershipState::Knock
+    );
+    invited || !matches!(state.join_rule(), JoinRuleKind::Invite | JoinRuleKind::Private)
 }
 
 /// A redaction that was sent as an ordinary message.

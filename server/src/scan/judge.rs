@@ -183,6 +183,29 @@ pub(super) fn profile_field(name: &str, value: Option<&str>) -> Judged {
     }
 }
 
+/// The tags of a room: names that the gate knows, and where in a list the room stands.
+pub(super) fn tags(text: &str) -> Judged {
+    let stored: Value = serde_json::from_str(text).map_err(|_| Flaw::Unreadable)?;
+    let [("tags", Value::Object(tags))] = fields(&stored)?.as_slice() else {
+        return Err(Flaw::Unreadable);
+    };
+    for (name, about) in tags {
+        ciphertext::tag(name).map_err(|_| Flaw::Refused)?;
+        if !fields(about)?
+            .iter()
+            .all(|(key, value)| *key == "order" && (value.is_number() || value.is_null()))
+        {
+            return Err(Flaw::NotBlanked);
+        }
+    }
+    Ok(())
+}
+
+fn fields(value: &Value) -> Result<Vec<(&str, &Value)>, Flaw> {
+    let object = value.as_object().ok_or(Flaw::Unreadable)?;
+    Ok(object.iter().map(|(key, value)| (key.as_str(), value)).collect())
+}
+
 /// A user's push rules: the specification's, with other actions at most, and rules of their own that the gate takes.
 pub(super) fn push_rules(user: &UserId, text: &str) -> Judged {
     let standard = to_json(&Ruleset::server_default(user))?;

@@ -119,10 +119,15 @@ fn personal() -> Vec<Row> {
             "account data",
             |_, pair| {
                 let ((_, room, kind), text) = account_data::ACCOUNT_DATA.decode_entry(pair)?;
-                judge::json(&text, |content| match room.as_str() {
-                    "" => ciphertext::global_account_data(&kind, content),
-                    _ => ciphertext::room_account_data(&kind, content),
-                })
+                match (room.as_str(), kind.as_str()) {
+                    (room, "m.tag") if !room.is_empty() => judge::tags(&text),
+                    ("", _) => judge::json(&text, |content| {
+                        ciphertext::global_account_data(&kind, content)
+                    }),
+                    _ => judge::json(&text, |content| {
+                        ciphertext::room_account_data(&kind, content)
+                    }),
+                }
             },
         ),
         row(filters::FILTERS.describe(), "filters", |_, pair| {

@@ -17,14 +17,13 @@ use super::{
     notices,
     room::{Extent, Teller},
     select::wants_global,
-    token::Position,
     window::Window,
 };
 use crate::{
     account_data,
     auth::Device,
     error::Result,
-    inbox::INBOX,
+    inbox::{INBOX, token::Position},
     keys,
     rooms::{
         event::TIMELINE,

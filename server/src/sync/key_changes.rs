@@ -13,14 +13,13 @@ use ruma::{
 
 use super::{
     devices::People,
-    token::Tokens,
     window::{News, Window},
 };
 use crate::{
     auth::Device,
     endpoint::endpoint,
     error::{Error, Result},
-    inbox::INBOX,
+    inbox::{INBOX, token::Tokens},
     rooms::{event::TIMELINE, membership, state},
     state::App,
 };

@@ -165,7 +165,7 @@ impl Query<'_> {
     async fn positions(&self, app: &App, me: &Device, readable: &Readable) -> Result<Vec<u64>> {
         let backwards = self.direction == Direction::Backward;
         let place = async |token: Option<&str>| match token {
-            Some(token) => position::parse(&app.store, &me.user, self.room, token)
+            Some(token) => position::parse(app, me, self.room, token)
                 .await
                 .map(Some),
             None => Ok(None),

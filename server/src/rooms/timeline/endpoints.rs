@@ -58,7 +58,7 @@ async fn messages(
 ) -> Result<get_message_events::v3::Response> {
     let readable = access::readable(&app, &me.user, &request.room_id).await?;
     let place = async |token: &Option<String>| match token {
-        Some(token) => position::parse(&app.store, &me.user, &request.room_id, token)
+        Some(token) => position::parse(&app, &me, &request.room_id, token)
             .await
             .map(Some),
         None => Ok(None),

@@ -91,7 +91,7 @@ async fn typing_is_heard_and_ends() -> Result<()> {
         since = text_at(&news, "next_batch")?;
         ensure!(seen.len() < 10, "{seen:?}");
     }
-    doctor.put(&path, json!({ "typing": true })).await?.refused(403, "M_FORBIDDEN")?;
+    doctor.put(&path, json!({ "typing": true, "timeout": 1000 })).await?.refused(403, "M_FORBIDDEN")?;
     Ok(())
 }
 

@@ -108,7 +108,7 @@ pub(super) fn data(scene: &Scene) -> Vec<Attempt> {
         tag(&format!("u.{words}"), json!({ "order": 0.5 }), FORBIDDEN),
         tag(words, json!({}), FORBIDDEN),
         tag("m.favourite", json!({ "order": words }), BAD_JSON),
-        Attempt::post("a read marker", format!("v3/rooms/{}/read_markers", scene.room), json!({ "m.fully_read": words }), INVALID),
+        Attempt::post("a read marker", format!("v3/rooms/{}/read_markers", scene.room), json!({ "m.fully_read": words }), BAD_JSON),
         Attempt::post("a receipt", format!("v3/rooms/{}/receipt/m.read/{words}", scene.room), json!({}), INVALID),
         Attempt::post("a receipt of their own kind", format!("v3/rooms/{}/receipt/{words}/{}", scene.room, scene.event), json!({}), INVALID),
         Attempt::post("a thread by its name", format!("v3/rooms/{}/receipt/m.read/{}", scene.room, scene.event), json!({ "thread_id": words }), INVALID),
@@ -170,7 +170,7 @@ pub(super) fn rules(scene: &Scene) -> Vec<Attempt> {
     let rule = |kind: &str, id: &str, body: Value, end| Attempt::put("a push rule", format!("v3/pushrules/global/{kind}/{id}"), body, end);
     let condition = |condition: Value| json!({ "conditions": [condition], "actions": ["notify"] });
     let filter = |body: Value, end| Attempt::post("a filter", format!("v3/user/{}/filter", scene.nurse.user), body, end);
-    let sound = json!({ "actions": ["notify", { "set_tweak": "sound", "value": words }] });
+    let sound = json!({ "conditions": [], "actions": ["notify", { "set_tweak": "sound", "value": words }] });
     let default = "v3/pushrules/global/underride/.m.rule.message/actions".to_owned();
     let pusher = json!({
         "kind": "http", "app_id": "io.element.elementx", "pushkey": "t0k3n", "app_display_name": words, "device_display_name": words,
@@ -187,8 +187,8 @@ pub(super) fn rules(scene: &Scene) -> Vec<Attempt> {
         rule("sender", words, json!({ "actions": [] }), INVALID),
         rule("override", "word", sound, INVALID),
         Attempt::put("a sound", default, json!({ "actions": ["notify", { "set_tweak": words }] }), INVALID),
-        filter(json!({ "room": { "rooms": [words] } }), INVALID),
-        filter(json!({ "room": { "timeline": { "senders": [words] } } }), INVALID),
+        filter(json!({ "room": { "rooms": [words] } }), BAD_JSON),
+        filter(json!({ "room": { "timeline": { "senders": [words] } } }), BAD_JSON),
         filter(json!({ "event_format": words }), INVALID),
         filter(json!({ "event_fields": [format!("{words} and more")] }), INVALID),
         filter(json!({ "note": words, "room": { "note": words } }), End::Blanked),

@@ -138,7 +138,7 @@ pub(super) fn creations(scene: &Scene) -> Vec<Attempt> {
         begins("an alias in the state", state("m.room.canonical_alias", json!({ "alias": words })), FORBIDDEN),
         begins("an unknown setting in the state", state("chat.example.note", json!({ "body": words })), FORBIDDEN),
         begins("a setting that is a word", state(words, json!({})), FORBIDDEN),
-        begins("an algorithm of nobody's", state("m.room.encryption", json!({ "algorithm": words })), INVALID),
+        begins("an algorithm of nobody's", state("m.room.encryption", json!({ "algorithm": words })), FORBIDDEN),
         begins("a type of room of their own", json!({ "creation_content": { "type": words } }), INVALID),
         begins("powers for people by their names", json!({ "power_level_content_override": { "users": { words: 50 } } }), INVALID),
         begins("a room for everybody", json!({ "visibility": "public", "name": words }), FORBIDDEN),

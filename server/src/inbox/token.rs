@@ -18,23 +18,23 @@ const CHECK_BYTES: usize = 8;
 
 /// How far a device has been told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Position {
+pub struct Position {
     /// In the user's inbox.
-    pub(super) inbox: u64,
+    pub inbox: u64,
     /// In the device's to-device list.
-    pub(super) to_device: u64,
+    pub to_device: u64,
     /// Among the changes of who is typing.
-    pub(super) typing: u64,
+    pub typing: u64,
 }
 
 /// Writes and reads the tokens of one device.
-pub(super) struct Tokens {
+pub struct Tokens {
     key: Sha256,
 }
 
 impl Tokens {
     /// The tokens of this device.
-    pub(super) fn of(app: &App, me: &Device) -> Self {
+    pub fn of(app: &App, me: &Device) -> Self {
         // Such a signature is always the same, never leaves the server, and nobody else can make it.
         Self::new(app.signing_key.sign(b"respite sync token").as_bytes(), me)
     }
@@ -49,7 +49,7 @@ impl Tokens {
     }
 
     /// The token for a position.
-    pub(super) fn write(&self, position: Position) -> String {
+    pub fn write(&self, position: Position) -> String {
         let Position {
             inbox,
             to_device,
@@ -69,7 +69,7 @@ impl Tokens {
     ///
     /// # Errors
     /// 400 `M_INVALID_PARAM` for everything else.
-    pub(super) fn read(&self, token: &str) -> Result<Position> {
+    pub fn read(&self, token: &str) -> Result<Position> {
         parse(token)
             .filter(|position| {
                 self.write(*position)
