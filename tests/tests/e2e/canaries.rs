@@ -3,7 +3,7 @@
 //!
 //! The documented exceptions are user names and display names: pseudonyms that people are told to choose.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use matrix_sdk::{
     attachment::AttachmentConfig,
     ruma::{
@@ -102,13 +102,9 @@ impl Watched {
             "the log says it: {}",
             around(log.as_bytes(), canary.text())
         );
-        for path in canary.search(&place.data())? {
-            let bytes = std::fs::read(&path)?;
-            anyhow::bail!(
-                "{when}, it is in {}: {}",
-                path.display(),
-                around(&bytes, canary.text())
-            );
+        if let Some(path) = canary.search(&place.data())?.first() {
+            let said = around(&std::fs::read(path)?, canary.text());
+            bail!("{when}, it is in {}: {said}", path.display());
         }
         Ok(())
     }
