@@ -1,8 +1,10 @@
 //! A therapist and a nurse in two rooms; what the nurse's clients make of what they are told.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use ruma::{
-    OwnedEventId,
+    OwnedEventId, OwnedUserId,
     api::client::{
         filter::FilterDefinition,
         sync::sync_events::v3::{Request, State, Timeline},
