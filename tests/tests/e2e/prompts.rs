@@ -128,7 +128,7 @@ async fn after_a_stop_what_is_overdue_is_released_and_what_has_expired_is_droppe
     let server = place.serve_at(&address).await?;
     let code = server.first_code.clone().context("no code")?;
     let (therapist, nurse, room) = pair_at(&server.url, &code).await?;
-    let due = in_ms(2_000)?;
+    let due = in_ms(3_000)?;
     let overdue = schedule(&therapist, &nurse, &room, "still of use", due).await?;
     let question = question("too late by then", Some(Duration::from_millis(500)));
     let (_, expired) =
@@ -174,7 +174,7 @@ async fn who_has_written_is_not_reminded_and_who_has_not_is() -> Result<()> {
     };
 
     let (heard, _) = ask("Did you sleep?").await?;
-    let needless = checkins::remind(&own, &heard, None, in_ms(1_500)?, nurse.id()).await?;
+    let needless = checkins::remind(&own, &heard, None, in_ms(4_000)?, nurse.id()).await?;
     is_asked(&nurse, &room, "Did you sleep?").await?;
     let answer = nurse.says(&room, "A little.").await?;
     therapist.hears(&room, "A little.").await?;
