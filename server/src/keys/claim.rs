@@ -7,7 +7,6 @@ use ruma::{
     api::client::keys::claim_keys::v3::{Request, Response},
 };
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
 
 use super::{ClaimedKey, FALLBACK_KEYS, KEY_COUNTS, ONE_TIME_KEYS, RECENTLY_CLAIMED};
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     endpoint::endpoint,
     error::{Error, Result},
     state::App,
-    store::{Page, Store, StoreError, Tx},
+    store::{Page, Store, StoreError, Turns, Tx},
 };
 
 /// Most devices that one request claims a key of.
@@ -82,7 +81,8 @@ pub(super) async fn one(
     device: &DeviceId,
     algorithm: &str,
 ) -> Result<Option<(String, String)>, StoreError> {
-    let _turn = turn(user, device).lock().await;
+    static TURNS: Turns = Turns::new();
+    let _turn = TURNS.wait((user, device)).await;
     let claimed = store
         .transact(|mut tx| async move {
             let key = one_in(&mut tx, user, device, algorithm).await?;
@@ -147,20 +147,6 @@ async fn remember_in(
     }
     tx.append(&RECENTLY_CLAIMED, (user, device), &claimed)
         .map(drop)
-}
-
-/// The queue of those who claim a key of this device; devices share a few queues.
-fn turn(user: &UserId, device: &DeviceId) -> &'static Mutex<()> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    const QUEUES: usize = 256;
-    static TURNS: [Mutex<()>; QUEUES] = [const { Mutex::const_new(()) }; QUEUES];
-    static ONLY: Mutex<()> = Mutex::const_new(());
-    let mut hasher = DefaultHasher::new();
-    (user, device).hash(&mut hasher);
-    usize::try_from(hasher.finish() % QUEUES as u64)
-        .ok()
-        .and_then(|queue| TURNS.get(queue))
-        .unwrap_or(&ONLY)
 }
 
 #[cfg(test)]

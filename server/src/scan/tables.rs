@@ -63,6 +63,7 @@ pub(super) fn rows() -> Vec<Row> {
         to_device::REMOVED,
         to_device::SENT,
         to_device::SENT_ORDER,
+        to_device::SHARES,
         backup::LATEST_BACKUP,
         media::ROOM_MEDIA,
         media::RESERVED,
