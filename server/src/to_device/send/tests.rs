@@ -109,13 +109,14 @@ async fn a_forgotten_phone_stops_nobody_and_loses_the_oldest_messages_only() {
 async fn nobody_washes_away_what_others_have_sent() {
     let (_directory, store) = store();
     send(&store, "room keys", 3).await;
-    for round in 0..MAX_PENDING / 1_000 + 1 {
+    for round in 0..=MAX_PENDING / 1_000 {
         send_as(&store, "nuisance", &format!("{round}"), 1_000).await;
     }
-    assert_eq!(waiting(&store).await.len() as u64, 3 + MAX_SHARE);
-    assert_eq!(waiting(&store).await[0], 1);
+    let flooded = waiting(&store).await;
+    assert!(flooded.len() as u64 <= 3 + MAX_SHARE);
+    assert_eq!(flooded[0], 1);
     send(&store, "more room keys", 1).await;
-    assert_eq!(waiting(&store).await.len() as u64, 4 + MAX_SHARE);
+    assert_eq!(waiting(&store).await.len(), flooded.len() + 1);
 }
 
 #[tokio::test]
