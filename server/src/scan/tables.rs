@@ -199,8 +199,8 @@ fn encryption() -> Vec<Row> {
             })
         }),
         row(backup::BACKED_UP.describe(), "key backups", |_, pair| {
-            let ((_, _, _, id), session) = backup::BACKED_UP.decode_entry(pair)?;
-            judge::backed_up(&id, &session)
+            let ((_, _, room, id), session) = backup::BACKED_UP.decode_entry(pair)?;
+            judge::backed_up(&room, &id, &session)
         }),
         row(
             to_device::TO_DEVICE.describe(),
