@@ -13,6 +13,7 @@ use crate::{
     auth::Device,
     endpoint::endpoint,
     error::{Error, Result},
+    rooms::membership,
     state::App,
     store::{Page, Store, StoreError, Turns, Tx},
 };
@@ -28,9 +29,10 @@ pub(super) fn router() -> Router<App> {
     endpoint::<_, _, _, _>(claim)
 }
 
-/// A device without any key left is missing from the answer, as the specification has it. Each key is claimed in a
+/// A device without any key left is missing from the answer, as the specification has it, and so are those of strangers:
+/// nobody else may use up somebody's keys. Each key is claimed in a
 /// commit of its own: one that was claimed for a request that then failed is spent, never given out again.
-async fn claim(app: App, _: Device, request: Request) -> Result<Response> {
+pub(super) async fn claim(app: App, me: Device, request: Request) -> Result<Response> {
     let wanted: Vec<(OwnedUserId, OwnedDeviceId, OneTimeKeyAlgorithm)> = request
         .one_time_keys
         .into_iter()
@@ -46,6 +48,11 @@ async fn claim(app: App, _: Device, request: Request) -> Result<Response> {
         ));
     }
     let store = &app.store;
+    let users = wanted.iter().map(|(user, ..)| &**user);
+    let acquainted = membership::acquainted(store, &me.user, users).await?;
+    let wanted = wanted
+        .into_iter()
+        .filter(|(user, ..)| acquainted.contains(user));
     let claimed: Vec<_> = stream::iter(wanted)
         .map(|(user, device, algorithm)| async move {
             let key = one(store, &user, &device, algorithm.as_ref()).await?;
