@@ -7,7 +7,7 @@ mod tokens;
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 use respite_protocol::Role;
-use ruma::{OwnedDeviceId, OwnedUserId};
+use ruma::{OwnedDeviceId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -58,6 +58,9 @@ pub fn hash_token(token: &str) -> TokenHash {
 pub trait Caller: Sized + Send {
     /// Finds out whether the request comes from such a caller.
     fn authenticate(app: &App, parts: &Parts) -> impl Future<Output = Result<Self>> + Send;
+
+    /// Whose requests these are, if that is known: they are counted together.
+    fn user(&self) -> Option<&UserId>;
 }
 
 /// Anybody at all.
@@ -89,6 +92,10 @@ impl Caller for Anyone {
     async fn authenticate(_: &App, _: &Parts) -> Result<Self> {
         Ok(Self)
     }
+
+    fn user(&self) -> Option<&UserId> {
+        None
+    }
 }
 
 /// A device where one is logged in, for endpoints that anybody may ask but that tell members more.
@@ -98,6 +105,10 @@ impl Caller for Option<Device> {
             Some(_) => Device::authenticate(app, parts).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        self.as_ref().map(|device| &*device.user)
     }
 }
 
@@ -125,6 +136,10 @@ impl Caller for Device {
             token,
         })
     }
+
+    fn user(&self) -> Option<&UserId> {
+        Some(&self.user)
+    }
 }
 
 impl Caller for Therapist {
@@ -134,6 +149,10 @@ impl Caller for Therapist {
             Role::Therapist => Ok(Self(device)),
             _ => Err(Error::forbidden("Only a therapist can do this.")),
         }
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        self.0.user()
     }
 }
 
@@ -146,6 +165,10 @@ impl Caller for Operator {
                 "Only the operator of this server can do this.",
             )),
         }
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        self.0.user()
     }
 }
 
