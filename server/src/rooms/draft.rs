@@ -164,11 +164,14 @@ impl<'a> Draft<'a> {
         &mut self,
         tx: &mut Tx,
         sender: &UserId,
-        event: NewEvent,
+        mut event: NewEvent,
     ) -> Result<Appended> {
         if event.kind == "m.room.create" {
             // The authorisation rules of state would let it pass.
             return Err(not_allowed());
+        }
+        if event.kind == "m.room.member" {
+            self.vouch(tx, sender, &mut event).await?;
         }
         let redaction = match &event.redacts {
             Some(target) => Some(Redaction::of(tx.store(), &self.state, sender, target).await?),
@@ -214,6 +217,24 @@ impl<'a> Draft<'a> {
             written.state = Some((state, self.changes));
         }
         Ok(written)
+    }
+
+    /// Who lets somebody into a room that is open to the members of another one is found out here, whatever the event
+    /// says: the authorisation rules believe it.
+    async fn vouch(&self, tx: &mut Tx, sender: &UserId, event: &mut NewEvent) -> Result<()> {
+        const FIELD: &str = "join_authorised_via_users_server";
+        event.content.remove(FIELD);
+        let membership = event.content.get("membership");
+        let joins = membership.and_then(|membership| membership.as_str()) == Some("join");
+        if joins
+            && event.state_key.as_deref() == Some(sender.as_str())
+            && let Some(by) = membership::authorised_by(tx, &self.state, sender).await?
+        {
+            event
+                .content
+                .insert(FIELD.to_owned(), by.to_string().into());
+        }
+        Ok(())
     }
 
     fn seal(&self, sender: &UserId, event: NewEvent) -> Result<StoredEvent> {
@@ -405,7 +426,8 @@ impl<'a> Draft<'a> {
             .collect();
         push::notify_in(tx, &incoming, told.into_iter()).await?;
         // Who writes or comes in has seen what was there, the invitation included.
-        let comes_in = || event.state_key.as_deref() == Some(event.sender.as_str()) && event.joins();
+        let comes_in =
+            || event.state_key.as_deref() == Some(event.sender.as_str()) && event.joins();
         if (event.state_key.is_none() || comes_in())
             && let Some(read) = self.read_up_to
         {

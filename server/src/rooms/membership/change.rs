@@ -12,12 +12,7 @@ use crate::{
     error::{Error, Result},
     inbox::{self, Entry},
     profiles,
-    rooms::{
-        append::NewEvent,
-        draft::Draft,
-        membership, not_in_room,
-        state::{self, RoomState},
-    },
+    rooms::{append::NewEvent, draft::Draft, membership, not_in_room, state::RoomState},
     state::App,
     store::{Numbered, Tx},
 };
@@ -50,14 +45,7 @@ pub async fn invite(app: &App, sender: &UserId, room: &RoomId, target: &UserId) 
 /// # Errors
 /// 403 `M_FORBIDDEN` if the user is not invited and the room is not open to them, or does not exist.
 pub async fn join(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
-    let state = state::current(app, room).await?.ok_or_else(not_in_room)?;
-    let mut content = content(app, user, &MembershipState::Join).await?;
-    if let Some(by) = authorised_by(app, &state, user).await? {
-        content.insert(
-            "join_authorised_via_users_server".to_owned(),
-            by.to_string().into(),
-        );
-    }
+    let content = content(app, user, &MembershipState::Join).await?;
     change(app, user, room, user, |state| {
         Ok((!state.is_joined(user)).then(|| content.clone()))
     })
@@ -279,7 +267,11 @@ struct Allow {
 }
 
 /// Who lets somebody into a room that is open to the members of another one.
-async fn authorised_by(app: &App, state: &RoomState, user: &UserId) -> Result<Option<OwnedUserId>> {
+pub(in crate::rooms) async fn authorised_by(
+    tx: &mut Tx,
+    state: &RoomState,
+    user: &UserId,
+) -> Result<Option<OwnedUserId>> {
     let restricted = matches!(
         state.join_rule(),
         JoinRuleKind::Restricted | JoinRuleKind::KnockRestricted
@@ -296,8 +288,8 @@ async fn authorised_by(app: &App, state: &RoomState, user: &UserId) -> Result<Op
         .filter_map(|allow| allow.room_id)
         .take(MAX_ALLOWED_ROOMS)
     {
-        let member = membership::of(&app.store, user, &room).await?;
-        if member.is_some_and(|member| member.state == MembershipState::Join) {
+        let member = tx.get(&MEMBERSHIPS, (user, &room)).await?;
+        if member.is_some_and(|member| member.value.state == MembershipState::Join) {
             let powers = state.power_levels();
             return Ok(state
                 .joined()

@@ -173,6 +173,25 @@ async fn members_of_one_room_may_enter_another_that_is_open_to_them() {
         stranger.refused_act(&room, "join", json!({})).await,
         forbidden()
     );
+    let path = |who: &str| format!("/v3/rooms/{room}/state/m.room.member/{who}");
+    let vouched = json!({
+        "membership": "join",
+        "join_authorised_via_users_server": therapist.user,
+    });
+    let own = path(stranger.user.as_str());
+    assert_eq!(
+        stranger.refused(Method::PUT, &own, vouched.clone()).await,
+        forbidden(),
+        "nobody vouches for themselves in somebody else's name"
+    );
+    nurse.act(&room, "leave", json!({})).await;
+    let own = path(nurse.user.as_str());
+    nurse.put(&own, json!({ "membership": "join" })).await;
+    let member = therapist.get(&own).await;
+    assert_eq!(
+        member["join_authorised_via_users_server"],
+        json!(therapist.user)
+    );
 }
 
 #[tokio::test]
