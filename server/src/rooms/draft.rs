@@ -77,10 +77,7 @@ impl<'a> Draft<'a> {
     pub async fn open(tx: &mut Tx, app: &'a App, room_id: &RoomId) -> Result<Self> {
         let row = tx.get(&ROOMS, room_id).await?.ok_or_else(not_in_room)?;
         let state = state::of_row(app, room_id, &row).await?;
-        let latest = match app.rooms.latest(room_id) {
-            Some(latest) => Some(latest),
-            None => Latest::read(tx.store(), room_id).await?,
-        };
+        let latest = Latest::of(app, room_id).await?;
         let read_up_to = latest.as_ref().map(|latest| latest.position);
         Ok(Self {
             app,
@@ -171,6 +168,7 @@ impl<'a> Draft<'a> {
             return Err(not_allowed());
         }
         if event.kind == "m.room.member" {
+            self.is_somebody(event.state_key.as_deref())?;
             self.vouch(tx, sender, &mut event).await?;
         }
         let redaction = match &event.redacts {
@@ -217,6 +215,16 @@ impl<'a> Draft<'a> {
             written.state = Some((state, self.changes));
         }
         Ok(written)
+    }
+
+    /// A user id is a place for words, and those of old grammars for any words.
+    fn is_somebody(&self, state_key: Option<&str>) -> Result<()> {
+        state_key
+            .and_then(|key| <&UserId>::try_from(key).ok())
+            .filter(|user| user.server_name() == self.app.server_name())
+            .filter(|user| user.validate_strict().is_ok())
+            .map(|_| ())
+            .ok_or_else(|| Error::invalid_param("Only users of this server are in its rooms."))
     }
 
     /// Who lets somebody into a room that is open to the members of another one is found out here, whatever the event
@@ -463,6 +471,15 @@ impl Written {
 }
 
 impl Latest {
+    /// What this process knows is the newest only if nothing came since: not everybody who writes tells it.
+    async fn of(app: &App, room_id: &RoomId) -> Result<Option<Self>> {
+        let head = app.store.head(&TIMELINE, room_id).await?;
+        match app.rooms.latest(room_id) {
+            Some(latest) if latest.position >= head => Ok(Some(latest)),
+            _ => Self::read(&app.store, room_id).await,
+        }
+    }
+
     async fn read(store: &Store, room_id: &RoomId) -> Result<Option<Self>> {
         let newest = store.before(&TIMELINE, room_id, u64::MAX, 1).await?.pop();
         Ok(newest.map(|(position, event)| Self {

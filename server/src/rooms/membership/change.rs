@@ -14,7 +14,7 @@ use crate::{
     profiles,
     rooms::{append::NewEvent, draft::Draft, membership, not_in_room, state::RoomState},
     state::App,
-    store::{Numbered, Tx},
+    store::{Numbered, Store, Tx},
 };
 
 /// Invites somebody.
@@ -23,7 +23,7 @@ use crate::{
 /// 403 `M_FORBIDDEN` if the inviter may not, or the invitee is in the room or banned; 404 `M_NOT_FOUND` if there is no such
 /// user here.
 pub async fn invite(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
-    exists(app, target).await?;
+    exists(&app.store, target).await?;
     let content = content(app, target, &MembershipState::Invite).await?;
     change(app, sender, room, target, |state| {
         match state.membership(target) {
@@ -92,7 +92,7 @@ pub async fn kick(app: &App, sender: &UserId, room: &RoomId, target: &UserId) ->
 /// # Errors
 /// 403 `M_FORBIDDEN` if the sender may not.
 pub async fn ban(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
-    exists(app, target).await?;
+    exists(&app.store, target).await?;
     let content = bare(&MembershipState::Ban);
     change(app, sender, room, target, |state| {
         let banned = state.membership(target) == MembershipState::Ban && state.is_joined(sender);
@@ -220,8 +220,8 @@ async fn pseudonym(app: &App, user: &UserId) -> Result<Option<String>> {
 }
 
 /// A user id is a place for words, so that only those of accounts come into rooms. An account in use has a password.
-pub(in crate::rooms) async fn exists(app: &App, user: &UserId) -> Result<()> {
-    if app.store.get(&PASSWORDS, user).await?.is_none() {
+pub(in crate::rooms) async fn exists(store: &Store, user: &UserId) -> Result<()> {
+    if store.get(&PASSWORDS, user).await?.is_none() {
         return Err(Error::not_found("There is no such user on this server."));
     }
     Ok(())
