@@ -153,7 +153,7 @@ pub async fn create_in(
         draft.push(tx, creator, event).await.map_err(unfitting)?;
     }
     for (user, state) in &room.members {
-        let mut content = membership::content(app, user, &MembershipState::Invite).await?;
+        let mut content = membership::invitation(app, creator, user).await?;
         if room.is_direct {
             content.insert("is_direct".to_owned(), true.into());
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::change::{announce_profile, ban, forget, invite, join, kick, knock, leave, unban};
 pub(super) use self::{
-    change::{authorised_by, content, exists},
+    change::{authorised_by, content, exists, invitation},
     endpoints::router,
 };
 use super::state;

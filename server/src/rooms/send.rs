@@ -42,7 +42,7 @@ async fn send_message(
     let mut content = gate::canonical(request.body.json().get())?;
     if guarded(&app, &me, &request.room_id).await? {
         ciphertext::transaction_id(request.txn_id.as_str())?;
-        content = without_strange_device(&me, ciphertext::message_event(&kind, content)?);
+        content = gate::message(&me, &kind, content)?;
     }
     let event = match kind.as_str() {
         "m.room.redaction" => redaction(content)?,
@@ -50,12 +50,6 @@ async fn send_message(
     };
     let event_id = sent(&app, &me, &request.room_id, event, &request.txn_id).await?;
     Ok(send_message_event::v3::Response::new(event_id))
-}
-
-/// A device id is a place for words: beside ciphertext stands the sender's own, or none.
-fn without_strange_device(me: &Device, mut content: CanonicalJsonObject) -> CanonicalJsonObject {
-    content.retain(|key, value| key != "device_id" || value.as_str() == Some(me.device.as_str()));
-    content
 }
 
 async fn redact(
@@ -95,7 +89,7 @@ async fn send_state(
         };
         content = ciphertext::state_event(&kind, &key, content, context)?;
         if kind == "m.room.member" {
-            content = with_pseudonym(&app, &key, content).await?;
+            content = with_pseudonym(&app, &me, &key, content).await?;
         }
     }
     if let Some(same) = already(&state, &me.user, &kind, &key, &content)? {
@@ -154,6 +148,7 @@ fn redaction(mut content: CanonicalJsonObject) -> Result<NewEvent> {
 /// A member event says what its user is called, and nothing that a client would like to say instead.
 async fn with_pseudonym(
     app: &App,
+    me: &Device,
     key: &str,
     mut content: CanonicalJsonObject,
 ) -> Result<CanonicalJsonObject> {
@@ -163,12 +158,13 @@ async fn with_pseudonym(
     let membership = content
         .get("membership")
         .and_then(|membership| membership.as_str());
-    let named = matches!(membership, Some("invite" | "join" | "knock"));
+    let named = match membership {
+        Some("invite") => membership::invitation(app, &me.user, user).await?,
+        Some("join" | "knock") => membership::content(app, user, &MembershipState::Join).await?,
+        _ => CanonicalJsonObject::new(),
+    };
     content.remove("displayname");
-    if named {
-        let named = membership::content(app, user, &MembershipState::Join).await?;
-        content.extend(named.into_iter().filter(|(key, _)| key == "displayname"));
-    }
+    content.extend(named.into_iter().filter(|(key, _)| key == "displayname"));
     Ok(content)
 }
 

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     inbox::{self, Entry},
     profiles,
-    rooms::{append::NewEvent, draft::Draft, membership, not_in_room, state::RoomState},
+    rooms::{access, append::NewEvent, draft::Draft, membership, not_in_room, state::RoomState},
     state::App,
     store::{Numbered, Store, Tx},
 };
@@ -23,8 +23,10 @@ use crate::{
 /// 403 `M_FORBIDDEN` if the inviter may not, or the invitee is in the room or banned; 404 `M_NOT_FOUND` if there is no such
 /// user here.
 pub async fn invite(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
+    // Strangers to the room do not find out here who has an account.
+    access::joined(app, sender, room).await?;
     exists(&app.store, target).await?;
-    let content = content(app, target, &MembershipState::Invite).await?;
+    let content = invitation(app, sender, target).await?;
     change(app, sender, room, target, |state| {
         match state.membership(target) {
             MembershipState::Invite => Ok(None),
@@ -92,6 +94,7 @@ pub async fn kick(app: &App, sender: &UserId, room: &RoomId, target: &UserId) ->
 /// # Errors
 /// 403 `M_FORBIDDEN` if the sender may not.
 pub async fn ban(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
+    access::joined(app, sender, room).await?;
     exists(&app.store, target).await?;
     let content = bare(&MembershipState::Ban);
     change(app, sender, room, target, |state| {
@@ -209,6 +212,24 @@ pub(in crate::rooms) async fn content(
         content.insert("displayname".to_owned(), name.into());
     }
     Ok(content)
+}
+
+/// An invitation's content. It says what the invitee is called only to somebody who is in a room with them already.
+pub(in crate::rooms) async fn invitation(
+    app: &App,
+    sender: &UserId,
+    target: &UserId,
+) -> Result<CanonicalJsonObject> {
+    let state = MembershipState::Invite;
+    let rooms = membership::joined_rooms(&app.store, sender).await?;
+    let keys = rooms.iter().map(|room| (target, &**room));
+    let theirs = app.store.get_many(&MEMBERSHIPS, keys).await?;
+    let joined = |row: Numbered<Row>| row.value.state == MembershipState::Join;
+    if theirs.into_iter().flatten().any(joined) {
+        content(app, target, &state).await
+    } else {
+        Ok(bare(&state))
+    }
 }
 
 fn bare(state: &MembershipState) -> CanonicalJsonObject {

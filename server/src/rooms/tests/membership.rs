@@ -195,6 +195,26 @@ async fn members_of_one_room_may_enter_another_that_is_open_to_them() {
 }
 
 #[tokio::test]
+async fn an_invitation_does_not_say_what_a_stranger_is_called() {
+    let world = World::plain().await;
+    let (therapist, nurse) = (world.person("therapist").await, world.person("nurse").await);
+    let who = json!({ "user_id": nurse.user });
+    let first = therapist.room(json!({ "invite": [nurse.user] })).await;
+    let second = therapist.room(json!({})).await;
+    let path = |room| format!("/v3/rooms/{room}/state/m.room.member/{}", nurse.user);
+    therapist.act(&second, "invite", who.clone()).await;
+    for room in [&first, &second] {
+        let member = therapist.get(&path(room)).await;
+        assert_eq!(member, json!({ "membership": "invite" }));
+    }
+    nurse.act(&first, "join", json!({})).await;
+    assert_eq!(therapist.get(&path(&first)).await["displayname"], "NURSE");
+    let third = therapist.room(json!({})).await;
+    therapist.act(&third, "invite", who).await;
+    assert_eq!(therapist.get(&path(&third)).await["displayname"], "NURSE");
+}
+
+#[tokio::test]
 async fn a_new_pseudonym_is_told_to_the_rooms_that_one_is_in() {
     let world = World::plain().await;
     let (therapist, nurse) = (world.person("therapist").await, world.person("nurse").await);
