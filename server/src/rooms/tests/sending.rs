@@ -8,7 +8,10 @@ use serde_json::json;
 use super::world::{World, forbidden, not_found};
 use crate::{
     error::Error,
-    rooms::append::{NewEvent, append_in, send},
+    rooms::{
+        append::{NewEvent, append_in, send},
+        timeline::MAX_EVENTS,
+    },
     store::Tx,
 };
 
@@ -177,6 +180,23 @@ async fn an_event_follows_the_newest_one_whoever_wrote_it() {
     therapist.say(&room, "after").await;
     let (_, after) = world.timeline(&room).await.pop().unwrap();
     assert_eq!(after.seal.prev_events, [prompt]);
+}
+
+#[tokio::test]
+async fn a_page_has_an_end_whatever_is_asked_for_and_a_token_to_go_on() {
+    let world = World::plain().await;
+    let therapist = world.person("therapist").await;
+    let room = therapist.room(json!({})).await;
+    for word in 0..MAX_EVENTS {
+        therapist.say(&room, &word.to_string()).await;
+    }
+    let path = format!("/v3/rooms/{room}/messages?dir=b&limit=1000");
+    let page = therapist.get(&path).await;
+    assert_eq!(page["chunk"].as_array().unwrap().len(), MAX_EVENTS);
+    let from = page["end"].as_str().unwrap();
+    let rest = therapist.get(&format!("{path}&from={from}")).await;
+    let rest = rest["chunk"].as_array().unwrap().len();
+    assert_eq!(rest + MAX_EVENTS, world.timeline(&room).await.len());
 }
 
 #[tokio::test]
