@@ -32,6 +32,9 @@ use crate::{
 /// The most people that may be in a room: every event is told to each of them.
 pub const MAX_MEMBERS: usize = 1_000;
 
+/// The most pieces of state that a room may have: the whole state is in memory while the room is in use.
+pub const MAX_STATE_ENTRIES: usize = 5_000;
+
 /// How many random letters name a room whose id is not a hash.
 const ROOM_ID_LENGTH: usize = 18;
 
@@ -166,6 +169,12 @@ impl<'a> Draft<'a> {
         if event.kind == "m.room.create" {
             // The authorisation rules of state would let it pass.
             return Err(not_allowed());
+        }
+        if let Some(key) = &event.state_key
+            && self.state.get(&event.kind, key).is_none()
+            && self.state.count() >= MAX_STATE_ENTRIES
+        {
+            return Err(Error::forbidden("This room holds no more state."));
         }
         if event.kind == "m.room.member" {
             self.is_somebody(event.state_key.as_deref())?;
