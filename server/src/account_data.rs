@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Result},
     gate,
     inbox::{self, Entry},
-    rooms::{self, membership},
+    rooms::access,
     state::App,
     store::{Page, Store, StoreError, Table, Tx},
 };
@@ -152,15 +152,11 @@ fn place(room: Option<&RoomId>) -> &str {
     room.map_or("", RoomId::as_str)
 }
 
-/// The gate for a room's account data is the room's: it is open where the operator runs plain Matrix beside.
+/// The gate for a room's account data is the room's: it is open where the operator runs plain Matrix beside. Only who is
+/// in a room keeps anything about it.
 async fn guarded(app: &App, me: &Device, room: &RoomId) -> Result<bool> {
-    membership::of(&app.store, &me.user, room)
-        .await?
-        .ok_or_else(rooms::not_in_room)?;
-    let state = rooms::state::current(app, room)
-        .await?
-        .ok_or_else(rooms::not_in_room)?;
-    Ok(gate::guards(&app.config, state.is_therapy()))
+    let room = access::joined(app, &me.user, room).await?;
+    Ok(gate::guards(&app.config, room.state.is_therapy()))
 }
 
 fn own(me: &Device, user: &UserId) -> Result<()> {

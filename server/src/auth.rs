@@ -115,17 +115,7 @@ impl Caller for Option<Device> {
 impl Caller for Device {
     async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
         let token = hash_token(bearer(&parts.headers).ok_or_else(Error::missing_token)?);
-        let session = app
-            .store
-            .get(&ACCESS_TOKENS, token)
-            .await?
-            .ok_or_else(|| Error::unknown_token(false))?;
-        if session
-            .expires
-            .is_some_and(|expires| expires <= app.clock.millis())
-        {
-            return Err(Error::unknown_token(true));
-        }
+        let session = session(app, token).await?;
         if session.unused {
             tokens::first_use(app, token).await?;
         }
@@ -140,6 +130,29 @@ impl Caller for Device {
     fn user(&self) -> Option<&UserId> {
         Some(&self.user)
     }
+}
+
+impl Device {
+    /// Finds out whether the device may still go on with a request that has waited: it may have been logged out meanwhile.
+    ///
+    /// # Errors
+    /// 401 `M_UNKNOWN_TOKEN` if not.
+    pub async fn stays(&self, app: &App) -> Result<()> {
+        session(app, self.token).await.map(|_| ())
+    }
+}
+
+async fn session(app: &App, token: TokenHash) -> Result<Session> {
+    let session = app
+        .store
+        .get(&ACCESS_TOKENS, token)
+        .await?
+        .ok_or_else(|| Error::unknown_token(false))?;
+    let now = app.clock.millis();
+    if session.expires.is_some_and(|expires| expires <= now) {
+        return Err(Error::unknown_token(true));
+    }
+    Ok(session)
 }
 
 impl Caller for Therapist {

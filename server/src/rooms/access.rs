@@ -108,12 +108,14 @@ impl Readable {
         state::at(app, &self.room_id, self.last()).await
     }
 
-    /// The state at a position, or when the user left, whichever is earlier.
+    /// The state at a position, as far as it lies in what the user may read: not before that begins, and not after they
+    /// left.
     ///
     /// # Errors
     /// The store's.
     pub async fn state_at(&self, app: &App, position: u64) -> Result<Arc<RoomState>> {
-        state::at(app, &self.room_id, position.min(self.last())).await
+        let position = position.max(self.first()).min(self.last());
+        state::at(app, &self.room_id, position).await
     }
 
     /// An event of this room, and where it is.

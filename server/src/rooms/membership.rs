@@ -16,7 +16,7 @@ pub use self::{
     change::{announce_profile, ban, forget, invite, join, kick, knock, leave, unban},
 };
 pub(super) use self::{
-    change::{content, exists},
+    change::{authorised_by, content, exists, invitation},
     endpoints::router,
 };
 use super::state;

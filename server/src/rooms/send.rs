@@ -42,7 +42,7 @@ async fn send_message(
     let mut content = gate::canonical(request.body.json().get())?;
     if guarded(&app, &me, &request.room_id).await? {
         ciphertext::transaction_id(request.txn_id.as_str())?;
-        content = ciphertext::message_event(&kind, content)?;
+        content = gate::message(&me, &kind, content)?;
     }
     let event = match kind.as_str() {
         "m.room.redaction" => redaction(content)?,
@@ -89,7 +89,7 @@ async fn send_state(
         };
         content = ciphertext::state_event(&kind, &key, content, context)?;
         if kind == "m.room.member" {
-            content = with_pseudonym(&app, &key, content).await?;
+            content = with_pseudonym(&app, &me, &key, content).await?;
         }
     }
     if let Some(same) = already(&state, &me.user, &kind, &key, &content)? {
@@ -125,7 +125,11 @@ fn may_come_in(state: &RoomState, user: &UserId) -> bool {
         state.membership(user),
         MembershipState::Invite | MembershipState::Knock
     );
-    invited || !matches!(state.join_rule(), JoinRuleKind::Invite | JoinRuleKind::Private)
+    invited
+        || !matches!(
+            state.join_rule(),
+            JoinRuleKind::Invite | JoinRuleKind::Private
+        )
 }
 
 /// A redaction that was sent as an ordinary message.
@@ -144,21 +148,23 @@ fn redaction(mut content: CanonicalJsonObject) -> Result<NewEvent> {
 /// A member event says what its user is called, and nothing that a client would like to say instead.
 async fn with_pseudonym(
     app: &App,
+    me: &Device,
     key: &str,
     mut content: CanonicalJsonObject,
 ) -> Result<CanonicalJsonObject> {
     let user = <&UserId>::try_from(key)
         .map_err(|_| Error::invalid_param("The state key of a member event is a user id."))?;
-    membership::exists(app, user).await?;
+    membership::exists(&app.store, user).await?;
     let membership = content
         .get("membership")
         .and_then(|membership| membership.as_str());
-    let named = matches!(membership, Some("invite" | "join" | "knock"));
+    let named = match membership {
+        Some("invite") => membership::invitation(app, &me.user, user).await?,
+        Some("join" | "knock") => membership::content(app, user, &MembershipState::Join).await?,
+        _ => CanonicalJsonObject::new(),
+    };
     content.remove("displayname");
-    if named {
-        let named = membership::content(app, user, &MembershipState::Join).await?;
-        content.extend(named.into_iter().filter(|(key, _)| key == "displayname"));
-    }
+    content.extend(named.into_iter().filter(|(key, _)| key == "displayname"));
     Ok(content)
 }
 

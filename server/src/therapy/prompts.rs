@@ -49,7 +49,7 @@ async fn schedule(
         ));
     }
     let content = gate::canonical(request.content.json().get())?;
-    let content = ciphertext::message_event(KIND, content)?;
+    let content = gate::message(&me, KIND, content)?;
     let content = serde_json::to_string(&content).map_err(Error::internal)?;
     let scheduled = Scheduled {
         room: request.room_id.clone(),
