@@ -108,13 +108,13 @@ impl Readable {
         state::at(app, &self.room_id, self.last()).await
     }
 
-    /// The state at a position, as far as it lies in what the user may read: not before that begins, and not after they
-    /// left.
+    /// The state at a position that the user may read; at the next one that they may, or when they left, if they may not
+    /// read this one.
     ///
     /// # Errors
     /// The store's.
     pub async fn state_at(&self, app: &App, position: u64) -> Result<Arc<RoomState>> {
-        let position = position.max(self.first()).min(self.last());
+        let position = self.history.next(position).unwrap_or(self.last());
         state::at(app, &self.room_id, position).await
     }
 
