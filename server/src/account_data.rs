@@ -9,15 +9,18 @@
 mod config;
 mod tags;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::Router;
 use ruma::{OwnedUserId, RoomId, UserId};
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     auth::Device,
     error::{Error, Result},
     gate,
     inbox::{self, Entry},
-    rooms::{self, membership},
+    rooms::access,
     state::App,
     store::{Page, Store, StoreError, Table, Tx},
 };
@@ -67,6 +70,31 @@ pub async fn get(
     kind: &str,
 ) -> Result<Option<String>, StoreError> {
     store.get(&ACCOUNT_DATA, (user, place(room), kind)).await
+}
+
+/// Whom each of these users ignores: one read for all of them.
+///
+/// [Ignoring users](https://spec.matrix.org/v1.18/client-server-api/#ignoring-users)
+///
+/// # Errors
+/// The store's.
+pub async fn ignored_by(
+    store: &Store,
+    users: impl Iterator<Item = &UserId>,
+) -> Result<Vec<BTreeSet<OwnedUserId>>, StoreError> {
+    #[derive(Deserialize)]
+    struct Content {
+        ignored_users: BTreeMap<OwnedUserId, IgnoredAny>,
+    }
+    let keys = users.map(|user| (user, place(None), "m.ignored_user_list"));
+    let lists = store.get_many(&ACCOUNT_DATA, keys).await?.into_iter();
+    Ok(lists
+        .map(|json| {
+            json.and_then(|json| serde_json::from_str::<Content>(&json).ok())
+                .map(|content| content.ignored_users.into_keys().collect())
+                .unwrap_or_default()
+        })
+        .collect())
 }
 
 /// Sets one type and tells all the user's devices. What is set must have passed the gate.
@@ -124,15 +152,11 @@ fn place(room: Option<&RoomId>) -> &str {
     room.map_or("", RoomId::as_str)
 }
 
-/// The gate for a room's account data is the room's: it is open where the operator runs plain Matrix beside.
+/// The gate for a room's account data is the room's: it is open where the operator runs plain Matrix beside. Only who is
+/// in a room keeps anything about it.
 async fn guarded(app: &App, me: &Device, room: &RoomId) -> Result<bool> {
-    membership::of(&app.store, &me.user, room)
-        .await?
-        .ok_or_else(rooms::not_in_room)?;
-    let state = rooms::state::current(app, room)
-        .await?
-        .ok_or_else(rooms::not_in_room)?;
-    Ok(gate::guards(&app.config, state.is_therapy()))
+    let room = access::joined(app, &me.user, room).await?;
+    Ok(gate::guards(&app.config, room.state.is_therapy()))
 }
 
 fn own(me: &Device, user: &UserId) -> Result<()> {

@@ -1,8 +1,10 @@
 //! A therapist and a nurse in two rooms; what the nurse's clients make of what they are told.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use ruma::{
-    OwnedEventId,
+    OwnedEventId, OwnedUserId,
     api::client::{
         filter::FilterDefinition,
         sync::sync_events::v3::{Request, State, Timeline},
@@ -374,6 +376,27 @@ async fn who_comes_into_view_is_told_and_who_goes_out_of_it() {
 }
 
 #[tokio::test]
+async fn a_newcomer_who_renamed_themselves_comes_into_view_also_behind_a_gap() {
+    let practice = Practice::open().await;
+    let filter = json!({ "room": { "timeline": { "limit": 1 } } });
+    let mut client = Client::new(MAX_ENTRIES, filter);
+    client.ask(&practice.server.app).await;
+    let colleague = user("colleague");
+    let member = |json| NewEvent::state("m.room.member", colleague.as_str(), content(json));
+    let invite = member(json!({ "membership": "invite" }));
+    practice.send(&user("therapist"), 0, invite).await.unwrap();
+    for name in ["Wren", "Owl"] {
+        let joined = member(json!({ "membership": "join", "displayname": name }));
+        practice.send(&colleague, 0, joined).await.unwrap();
+    }
+    for _ in 0..3 {
+        practice.act(0, Act::Answer).await;
+    }
+    client.ask(&practice.server.app).await;
+    assert!(client.devices.contains(&colleague));
+}
+
+#[tokio::test]
 async fn a_token_from_before_a_restored_backup_begins_anew() {
     let practice = Practice::open().await;
     let mut client = Client::new(MAX_ENTRIES, json!({}));
@@ -425,4 +448,27 @@ async fn somebody_typing_is_told_to_the_room_and_to_nobody_else() {
         .ephemeral
         .events;
     assert!(!told[0].json().get().contains("@therapist:localhost"));
+}
+
+#[tokio::test]
+async fn who_was_put_out_learns_nothing_more_of_the_room_whatever_their_inbox_holds() {
+    let practice = Practice::open().await;
+    let app = &practice.server.app;
+    let mut client = Client::new(MAX_ENTRIES, json!({ "room": { "include_leave": true } }));
+    practice.act(0, Act::Kick).await;
+    client.ask(app).await;
+    practice.act(0, Act::Topic).await;
+    let room = &practice.rooms[0];
+    let unread = crate::inbox::Entry::AccountData(Some(room.clone()), "m.marked_unread".to_owned());
+    app.store
+        .transact(async |mut tx| {
+            crate::inbox::deliver(&mut tx, &user("nurse"), unread.clone())?;
+            Ok::<_, crate::error::Error>((tx, ()))
+        })
+        .await
+        .unwrap();
+    let mut answerer = Answerer::new(app, &client.me, &Request::new());
+    answerer.full_state = true;
+    let answer = answerer.since(&client.filter, client.since).await.unwrap();
+    assert!(answer.response.rooms.is_empty());
 }

@@ -53,12 +53,26 @@ async fn real_ciphertext_arrives_as_it_was_sent() -> Result<()> {
         json!({ "m.in_reply_to": { "event_id": scene.event } }),
     ] {
         let mut content = megolm(&scene.room, scene.words())?;
+        content["device_id"] = json!(scene.nurse.device);
         content["m.relates_to"] = relation;
         let sent = scene.nurse.send(&scene.room, "m.room.encrypted", content.clone()).await?.ok()?;
         let path = format!("v3/rooms/{}/event/{}", scene.room, raw::text_at(&sent, "event_id")?);
         let seen = scene.therapist.get(&path).await?.ok()?;
         ensure!(seen["content"] == content, "{seen}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn beside_ciphertext_stands_the_device_that_it_came_from_or_none() -> Result<()> {
+    let practice = Practice::open().await?;
+    let scene = Scene::open(&practice).await?;
+    let mut content = megolm(&scene.room, "x")?;
+    content["device_id"] = json!("I_FEEL_SAD");
+    let sent = scene.nurse.send(&scene.room, "m.room.encrypted", content.clone()).await?.ok()?;
+    let path = format!("v3/rooms/{}/event/{}", scene.room, raw::text_at(&sent, "event_id")?);
+    let seen = scene.therapist.get(&path).await?.ok()?;
+    ensure!(seen["content"].get("device_id").is_none() && seen["content"]["ciphertext"] == content["ciphertext"], "{seen}");
     Ok(())
 }
 
