@@ -11,7 +11,7 @@ use respite_tests::{
 };
 use serde_json::{Value, json};
 
-use super::{Attempt, BAD_JSON, End, FORBIDDEN, INVALID, Scene, leaves_nothing};
+use super::{Attempt, BAD_JSON, End, FORBIDDEN, Scene, leaves_nothing};
 
 #[tokio::test]
 async fn readable_files_are_refused() -> Result<()> {
@@ -116,7 +116,7 @@ pub(super) fn prompts(scene: &Scene) -> Result<Vec<Attempt>> {
         ask("a check-in that is a text", "t4", prompt(json!(words)), BAD_JSON),
         ask("an addressee by their name", "t5", somebody, BAD_JSON),
         ask("a reminder of words", "t6", reminds, End::Refused(404, "M_NOT_FOUND")),
-        ask("a transaction that is a sentence", &format!("{words}%20and%20more"), prompt(megolm(&scene.room, "x")?), INVALID),
+        ask("a transaction that is a sentence", &format!("{words}%20and%20more"), prompt(megolm(&scene.room, "x")?), End::Blanked),
         create(json!({ "kind": words })),
     ])
 }
