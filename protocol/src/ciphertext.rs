@@ -49,7 +49,7 @@ mod tests;
 pub const MAX_EVENT_BYTES: usize = 65_536;
 /// Longest identifier, event type and state key, in bytes.
 pub const MAX_ID_BYTES: usize = 255;
-/// Longest transaction id, in bytes.
+/// Longest transaction id of a verification or a key request, in bytes.
 pub const MAX_TRANSACTION_ID_BYTES: usize = 128;
 /// Longest device id, in bytes.
 pub const MAX_DEVICE_ID_BYTES: usize = 64;

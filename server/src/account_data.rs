@@ -9,8 +9,11 @@
 mod config;
 mod tags;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::Router;
 use ruma::{OwnedUserId, RoomId, UserId};
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     auth::Device,
@@ -67,6 +70,31 @@ pub async fn get(
     kind: &str,
 ) -> Result<Option<String>, StoreError> {
     store.get(&ACCOUNT_DATA, (user, place(room), kind)).await
+}
+
+/// Whom each of these users ignores: one read for all of them.
+///
+/// [Ignoring users](https://spec.matrix.org/v1.18/client-server-api/#ignoring-users)
+///
+/// # Errors
+/// The store's.
+pub async fn ignored_by(
+    store: &Store,
+    users: impl Iterator<Item = &UserId>,
+) -> Result<Vec<BTreeSet<OwnedUserId>>, StoreError> {
+    #[derive(Deserialize)]
+    struct Content {
+        ignored_users: BTreeMap<OwnedUserId, IgnoredAny>,
+    }
+    let keys = users.map(|user| (user, place(None), "m.ignored_user_list"));
+    let lists = store.get_many(&ACCOUNT_DATA, keys).await?.into_iter();
+    Ok(lists
+        .map(|json| {
+            json.and_then(|json| serde_json::from_str::<Content>(&json).ok())
+                .map(|content| content.ignored_users.into_keys().collect())
+                .unwrap_or_default()
+        })
+        .collect())
 }
 
 /// Sets one type and tells all the user's devices. What is set must have passed the gate.

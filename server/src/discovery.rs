@@ -107,14 +107,8 @@ async fn homeserver(
     _: Anyone,
     _: discover_homeserver::Request,
 ) -> Result<discover_homeserver::Response> {
-    let server = &app.config.server;
-    let base_url = match &server.public_url {
-        Some(url) => url.clone(),
-        None if server.listen.ip().is_loopback() && server.listen.port() != 0 => {
-            format!("http://{}", server.listen)
-        }
-        None => return Err(Error::not_found("Use the address that you came to.")),
-    };
+    let url = app.config.server.public_url.clone();
+    let base_url = url.ok_or_else(|| Error::not_found("Use the address that you came to."))?;
     Ok(discover_homeserver::Response::new(HomeserverInfo::new(
         base_url,
     )))

@@ -5,14 +5,14 @@ use axum::{
     Router,
     body::Body,
     extract::{
-        DefaultBodyLimit, FromRequest, RawPathParams, Request, State,
+        DefaultBodyLimit, FromRequest, FromRequestParts, Path, RawPathParams, Request, State,
         rejection::RawPathParamsRejection,
     },
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
 use bytes::{Bytes, BytesMut};
-use http::Method;
+use http::{Method, request::Parts};
 use respite_protocol::ciphertext;
 use ruma::{
     UserId,
@@ -22,6 +22,7 @@ use ruma::{
         path_builder::PathBuilder,
     },
 };
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::{
     auth::Caller,
@@ -82,6 +83,21 @@ where
         router = router.route(&axum_path(path), on(method, serve.clone()));
     }
     router.layer(DefaultBodyLimit::max(MAX_JSON_BODY))
+}
+
+/// The parts of an address that vary, for handlers that are not made by [`endpoint`].
+pub struct InPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(found)) => Ok(Self(found)),
+            // The extractor's own answer repeats the address.
+            Err(_) => Err(Error::invalid_param("An id in the address has the wrong form.")),
+        }
+    }
 }
 
 type PathParams = std::result::Result<RawPathParams, RawPathParamsRejection>;
@@ -152,14 +168,15 @@ async fn read_body(method: &Method, request: Request) -> Result<Bytes> {
     Ok(body)
 }
 
-/// Every request's body is a JSON object; a parser would take a list of the fields' values for one, too.
+/// Every request's body is one JSON object and nothing after it. ruma's own parsers take less: a list of a request's values,
+/// words behind an event's content.
 fn check_object(body: &[u8]) -> Result<()> {
-    if body.trim_ascii_start().starts_with(b"{") {
-        return Ok(());
-    }
-    match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-        Ok(_) => Err(Error::bad_json("The request's JSON must be an object.")),
-        Err(error) => Err(not_json(&error)),
+    let text = std::str::from_utf8(body).map_err(|_| not_utf8())?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
+    if text.trim_ascii_start().starts_with('{') {
+        Ok(())
+    } else {
+        Err(Error::bad_json("The request's JSON must be an object."))
     }
 }
 
@@ -192,11 +209,7 @@ fn malformed(error: &FromHttpRequestError) -> Error {
                 _ => not_json(error),
             }
         }
-        FromHttpRequestError::Deserialization(DeserializationError::Utf8(_)) => Error::new(
-            http::StatusCode::BAD_REQUEST,
-            ruma::api::error::ErrorKind::NotJson,
-            "The request is not UTF-8.",
-        ),
+        FromHttpRequestError::Deserialization(DeserializationError::Utf8(_)) => not_utf8(),
         FromHttpRequestError::Deserialization(DeserializationError::Query(_)) => {
             Error::invalid_param("A part of the address is missing or has the wrong form.")
         }
@@ -205,6 +218,14 @@ fn malformed(error: &FromHttpRequestError) -> Error {
         }
         _ => Error::bad_json("The request has the wrong form."),
     }
+}
+
+fn not_utf8() -> Error {
+    Error::new(
+        http::StatusCode::BAD_REQUEST,
+        ruma::api::error::ErrorKind::NotJson,
+        "The request is not UTF-8.",
+    )
 }
 
 fn not_json(error: &serde_json::Error) -> Error {

@@ -16,7 +16,7 @@ mod upload;
 use std::collections::BTreeMap;
 
 use axum::Router;
-use ruma::{DeviceId, OneTimeKeyAlgorithm, UInt, UserId};
+use ruma::{DeviceId, OneTimeKeyAlgorithm, UInt, UserId, events::room::member::MembershipState};
 
 pub use self::tables::{
     CROSS_SIGNING_KEYS, ClaimedKey, CrossSigningKeys, DEVICE_KEYS, FALLBACK_KEYS, FallbackKey,
@@ -25,7 +25,7 @@ pub use self::tables::{
 use crate::{
     error::Result,
     inbox::{self, Entry},
-    rooms::membership,
+    rooms::{membership, state},
     state::App,
     store::{Page, Store, StoreError, Tx},
 };
@@ -80,13 +80,20 @@ pub async fn unused_fallback_types(
     Ok(counts(store, user, device).await?.unused_fallback_types())
 }
 
-/// Tells everybody who shares a room with the user, and the user, that the user's devices or keys have changed.
+/// Tells the user, everybody who shares a room with them, and everybody in a room that they are invited to, that the
+/// user's devices or keys have changed: who writes there may give the keys of a message to those invited, too.
 ///
 /// # Errors
 /// The store's.
 pub async fn devices_changed_in(tx: &mut Tx, app: &App, user: &UserId) -> Result<()> {
     let mut people = membership::neighbours(app, user).await?;
-    people.insert(user.to_owned());
+    for (room, membership) in membership::rooms_of(&app.store, user).await? {
+        if membership.state == MembershipState::Invite
+            && let Some(state) = state::current(app, &room).await?
+        {
+            people.extend(state.joined().iter().cloned());
+        }
+    }
     for person in people {
         inbox::deliver(tx, &person, Entry::Devices(user.to_owned()))?;
     }

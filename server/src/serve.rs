@@ -3,6 +3,7 @@
 mod around;
 mod connection;
 mod tls;
+mod unread;
 
 use std::net::SocketAddr;
 

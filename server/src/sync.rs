@@ -17,21 +17,25 @@ mod select;
 mod story;
 mod timeline;
 mod window;
+mod wire;
 
 use std::time::Duration;
 
 use axum::Router;
 use ruma::api::client::{
     filter::FilterDefinition,
-    sync::sync_events::v3::{Filter, Request, Response},
+    sync::sync_events::v3::{Filter, Request},
 };
 use tokio::{sync::watch, time::Instant};
 
-use self::answer::{Answer, Answerer};
+use self::{
+    answer::{Answer, Answerer},
+    wire::{Answered, Asked},
+};
 use crate::{
     auth::Device,
     endpoint::endpoint,
-    error::Result,
+    error::{Error, Result},
     filters,
     inbox::{
         INBOX,
@@ -52,7 +56,7 @@ pub fn router() -> Router<App> {
         .merge(notifications::router())
 }
 
-async fn sync(app: App, me: Device, request: Request) -> Result<Response> {
+async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {
     let tokens = Tokens::of(&app, &me);
     let mut since = request
         .since
@@ -73,7 +77,7 @@ async fn sync(app: App, me: Device, request: Request) -> Result<Response> {
         if done || (!answer.more && !changes.within(&app, until).await) {
             let mut response = answer.response;
             response.next_batch = tokens.write(answer.position);
-            return Ok(response);
+            return Ok(Answered(response));
         }
         // Nothing was left unsaid up to here.
         since = Some(answer.position);
@@ -119,6 +123,10 @@ async fn answer(
     let none;
     let filter = match &request.filter {
         Some(Filter::FilterDefinition(filter)) => filter,
+        // A definition that ruma cannot read.
+        Some(Filter::FilterId(id)) if id.starts_with('{') => {
+            return Err(Error::invalid_param("The filter has the wrong form."));
+        }
         Some(Filter::FilterId(id)) => {
             stored = filters::get(&app.store, &me.user, id).await?;
             &stored

@@ -33,14 +33,31 @@ fn build(folder: &Path) -> Result<()> {
     for source in SOURCES {
         newest = newest.max(changed(&Path::new(ROOT).join(source))?);
     }
-    let fresh = |name: &str| fs::metadata(folder.join(name)).and_then(|file| file.modified()).is_ok_and(|at| at > newest);
+    let fresh = |name: &str| {
+        fs::metadata(folder.join(name))
+            .and_then(|file| file.modified())
+            .is_ok_and(|at| at > newest)
+    };
     if fresh("respite-server") && fresh("respite") {
         return Ok(());
     }
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // With the tests' own package, so that the dependencies have the features that they are already built with.
-    cargo.args(["build", "--quiet", "--locked", "--bins", "-p", "respite-tests", "-p", "respite-server", "-p", "respite"]);
-    cargo.current_dir(ROOT).env("CARGO_TARGET_DIR", folder.parent().unwrap_or(folder));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--bins",
+        "-p",
+        "respite-tests",
+        "-p",
+        "respite-server",
+        "-p",
+        "respite",
+    ]);
+    cargo
+        .current_dir(ROOT)
+        .env("CARGO_TARGET_DIR", folder.parent().unwrap_or(folder));
     if folder.ends_with("release") {
         cargo.arg("--release");
     }

@@ -48,10 +48,20 @@ pub async fn run(place: &Place, plan: &Plan) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for round in 1..=plan.rounds {
         let lives = Duration::from_millis(rand::random_range(plan.lives.clone()));
-        writers = all_write(writers, server, lives).await.with_context(|| format!("round {round}"))?;
-        server = place.serve_at(&address).await.with_context(|| format!("after round {round}"))?;
+        writers = all_write(writers, server, lives)
+            .await
+            .with_context(|| format!("round {round}"))?;
+        server = place
+            .serve_at(&address)
+            .await
+            .with_context(|| format!("after round {round}"))?;
         for writer in &mut writers {
-            outcome.unheard += usize::from(writer.check().await.with_context(|| format!("after round {round}"))?);
+            outcome.unheard += usize::from(
+                writer
+                    .check()
+                    .await
+                    .with_context(|| format!("after round {round}"))?,
+            );
         }
     }
     outcome.acknowledged = writers.iter().map(|writer| writer.acknowledged.len()).sum();
@@ -63,13 +73,32 @@ pub async fn run(place: &Place, plan: &Plan) -> Result<Outcome> {
 
 /// A therapist and her clients, each room with its two writers.
 async fn gather(server: &Program, clients: usize) -> Result<Vec<Writer>> {
-    let code = server.first_code.as_deref().context("the server has told no code")?;
+    let code = server
+        .first_code
+        .as_deref()
+        .context("the server has told no code")?;
     let therapist = Raw::register(&server.url, "therapist", code).await?;
     let mut writers = Vec::new();
     for number in 1..=clients {
-        let made = therapist.post(&format!("{THERAPY}/invites"), json!({ "kind": "individual" })).await?.ok()?;
-        let client = Raw::register(&server.url, &format!("client{number}"), &text_at(&made, "code")?).await?;
-        let room = client.rooms().await?.first().context("the client is in no room")?.clone();
+        let made = therapist
+            .post(
+                &format!("{THERAPY}/invites"),
+                json!({ "kind": "individual" }),
+            )
+            .await?
+            .ok()?;
+        let client = Raw::register(
+            &server.url,
+            &format!("client{number}"),
+            &text_at(&made, "code")?,
+        )
+        .await?;
+        let room = client
+            .rooms()
+            .await?
+            .first()
+            .context("the client is in no room")?
+            .clone();
         for person in [client, therapist.clone()] {
             writers.push(Writer::new(person, room.clone()).await?);
         }
@@ -107,7 +136,15 @@ impl Writer {
         let since = text_at(&person.syncs(None).await?, "next_batch")?;
         let keys = GroupSession::new(SessionConfig::version_1());
         let reads = InboundGroupSession::new(&keys.session_key(), SessionConfig::version_1());
-        Ok(Self { person, room, keys, reads, acknowledged: Vec::new(), open: None, since })
+        Ok(Self {
+            person,
+            room,
+            keys,
+            reads,
+            acknowledged: Vec::new(),
+            open: None,
+            since,
+        })
     }
 
     async fn write_until_the_server_is_gone(mut self) -> Result<Self> {
@@ -155,21 +192,37 @@ impl Writer {
             }
         }
         let counted = mine.iter().map(|(number, _)| *number).eq(0..mine.len());
-        ensure!(counted, "{} finds messages lost, twice or out of order: {mine:?}", self.person.user);
+        ensure!(
+            counted,
+            "{} finds messages lost, twice or out of order: {mine:?}",
+            self.person.user
+        );
         let kept: Vec<&String> = mine.iter().map(|(_, id)| id).collect();
         let known = kept.get(..self.acknowledged.len()).unwrap_or_default();
-        ensure!(known.iter().eq(&self.acknowledged.iter().collect::<Vec<_>>()), "{} lost what was acknowledged", self.person.user);
+        ensure!(
+            known
+                .iter()
+                .eq(&self.acknowledged.iter().collect::<Vec<_>>()),
+            "{} lost what was acknowledged",
+            self.person.user
+        );
         self.catches_up(last).await?;
         match mine.len() - self.acknowledged.len() {
             0 => Ok(false),
             1 if self.open.is_some() => Ok(true),
-            more => bail!("{more} messages of {} that nobody has sent", self.person.user),
+            more => bail!(
+                "{more} messages of {} that nobody has sent",
+                self.person.user
+            ),
         }
     }
 
     fn number_in(&mut self, event: &Value) -> Result<usize> {
         let ciphertext = text_at(&event["content"], "ciphertext")?;
-        let plaintext = self.reads.decrypt(&MegolmMessage::from_base64(&ciphertext)?)?.plaintext;
+        let plaintext = self
+            .reads
+            .decrypt(&MegolmMessage::from_base64(&ciphertext)?)?
+            .plaintext;
         let message: Value = serde_json::from_slice(&plaintext)?;
         Ok(text_at(&message["content"], "body")?.parse()?)
     }
@@ -180,7 +233,11 @@ impl Writer {
         self.since = text_at(&news, "next_batch")?;
         let timeline = news["rooms"]["join"][&self.room]["timeline"]["events"].as_array();
         if let Some(newest) = timeline.and_then(|events| events.last()) {
-            ensure!(Some(&newest["event_id"]) == last.as_ref(), "{} misses the newest event", self.person.user);
+            ensure!(
+                Some(&newest["event_id"]) == last.as_ref(),
+                "{} misses the newest event",
+                self.person.user
+            );
         }
         Ok(())
     }

@@ -1,5 +1,9 @@
 //! End-to-end tests of Respite in the words of the people who use it: a real server, real matrix-sdk clients, the real
 //! `respite` binary. What is here is shared by the tests, the demo and the tools.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "JSON is looked into by name, which never panics"
+)]
 
 pub mod binaries;
 pub mod canary;

@@ -35,7 +35,10 @@ pub struct Place {
 impl Place {
     /// A place whose configuration is this beside what tests need.
     pub fn new(config: &str) -> Result<Self> {
-        Ok(Self { directory: tempfile::tempdir()?, config: config.to_owned() })
+        Ok(Self {
+            directory: tempfile::tempdir()?,
+            config: config.to_owned(),
+        })
     }
 
     /// The data directory.
@@ -78,32 +81,54 @@ impl Place {
 
     /// Serves at this address, so that clients find the server again after a restart.
     pub async fn serve_at(&self, address: &str) -> Result<Program> {
-        self.serve_with(self.command(&["serve", "--listen", address])?).await
+        self.serve_with(self.command(&["serve", "--listen", address])?)
+            .await
     }
 
     /// Serves by a command that is not quite the ordinary one.
     pub async fn serve_with(&self, mut command: Command) -> Result<Program> {
-        let log = File::options().create(true).append(true).open(self.path("log"))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))?;
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         let first = timeout(PATIENCE, lines.next_line()).await??;
-        let Some(first) = first else { bail!("the server ended: {}", self.log()?) };
-        let url = first.split_whitespace().find(|word| word.starts_with("http")).context("no address")?.to_owned();
+        let Some(first) = first else {
+            bail!("the server ended: {}", self.log()?)
+        };
+        let url = first
+            .split_whitespace()
+            .find(|word| word.starts_with("http"))
+            .context("no address")?
+            .to_owned();
         // What it says after the address is there at once; the code stands alone on its line.
         let mut first_code = None;
-        while let Ok(Ok(Some(line))) = timeout(Duration::from_millis(200), lines.next_line()).await {
+        while let Ok(Ok(Some(line))) = timeout(Duration::from_millis(200), lines.next_line()).await
+        {
             if line.starts_with("    ") {
                 first_code = Some(line.trim().to_owned());
             }
         }
-        Ok(Program { url, first_code, child })
+        Ok(Program {
+            url,
+            first_code,
+            child,
+        })
     }
 
     fn written(&self) -> Result<PathBuf> {
         let path = self.path("respite.toml");
-        let operations = if self.config.contains("[operations]") { "" } else { "[operations]\nenabled = false\n" };
+        let operations = if self.config.contains("[operations]") {
+            ""
+        } else {
+            "[operations]\nenabled = false\n"
+        };
         let data = self.data();
-        let own = format!("[server]\ndata = {:?}\nlisten = \"127.0.0.1:0\"\n{operations}{}", data, self.config);
+        let own = format!(
+            "[server]\ndata = {:?}\nlisten = \"127.0.0.1:0\"\n{operations}{}",
+            data, self.config
+        );
         fs::write(&path, own)?;
         Ok(path)
     }
@@ -128,7 +153,11 @@ impl Program {
 
     /// Asks it to stop, as an init system does.
     pub async fn terminate(&self) -> Result<()> {
-        let killed = Command::new("kill").arg("-TERM").arg(self.id()?.to_string()).status().await?;
+        let killed = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.id()?.to_string())
+            .status()
+            .await?;
         ensure!(killed.success(), "no signal could be sent");
         Ok(())
     }
@@ -158,7 +187,10 @@ pub fn free_address() -> Result<String> {
     const BELOW_EPHEMERAL: std::ops::Range<u16> = 20_000..32_000;
     let span = BELOW_EPHEMERAL.end - BELOW_EPHEMERAL.start;
     for _ in 0..100 {
-        let address = format!("127.0.0.1:{}", BELOW_EPHEMERAL.start + rand::random::<u16>() % span);
+        let address = format!(
+            "127.0.0.1:{}",
+            BELOW_EPHEMERAL.start + rand::random::<u16>() % span
+        );
         if std::net::TcpListener::bind(&address).is_ok() {
             return Ok(address);
         }

@@ -53,7 +53,10 @@ pub struct Answer {
 impl Raw {
     /// Somebody who has not logged in.
     pub fn nobody(url: &str) -> Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE * 2).build()?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE * 2)
+            .build()?;
         Ok(Self {
             http,
             url: url.to_owned(),
@@ -110,12 +113,14 @@ impl Raw {
 
     /// PUT below `/_matrix/client/`.
     pub async fn put(&self, path: &str, body: Value) -> Result<Answer> {
-        self.ask(Method::PUT, path, Some(body.to_string().into_bytes())).await
+        self.ask(Method::PUT, path, Some(body.to_string().into_bytes()))
+            .await
     }
 
     /// POST below `/_matrix/client/`.
     pub async fn post(&self, path: &str, body: Value) -> Result<Answer> {
-        self.ask(Method::POST, path, Some(body.to_string().into_bytes())).await
+        self.ask(Method::POST, path, Some(body.to_string().into_bytes()))
+            .await
     }
 
     /// DELETE below `/_matrix/client/`, with an empty object.
@@ -147,24 +152,40 @@ impl Raw {
             request = request.header("authorization", bearer);
         }
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
+            request = request
+                .header("content-type", "application/json")
+                .body(body);
         }
         let response = request.send().await.with_context(|| asked.clone())?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let bytes = response.bytes().await.with_context(|| asked.clone())?.to_vec();
+        let bytes = response
+            .bytes()
+            .await
+            .with_context(|| asked.clone())?
+            .to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or_default();
-        Ok(Answer { asked, status, bytes, body, headers })
+        Ok(Answer {
+            asked,
+            status,
+            bytes,
+            body,
+            headers,
+        })
     }
 
     /// Sends an event to a room.
     pub async fn send(&self, room: &str, kind: &str, content: Value) -> Result<Answer> {
         let txn = format!("t{:x}", rand::random::<u64>());
-        self.put(&format!("v3/rooms/{room}/send/{kind}/{txn}"), content).await
+        self.put(&format!("v3/rooms/{room}/send/{kind}/{txn}"), content)
+            .await
     }
 
     /// Sends Megolm ciphertext to a room. Returns the event's id.
     pub async fn says(&self, room: &str, text: &str) -> Result<String> {
-        let sent = self.send(room, "m.room.encrypted", megolm(room, text)?).await?.ok()?;
+        let sent = self
+            .send(room, "m.room.encrypted", megolm(room, text)?)
+            .await?
+            .ok()?;
         text_at(&sent, "event_id")
     }
 
@@ -175,13 +196,17 @@ impl Raw {
 
     /// Enters a room.
     pub async fn joins(&self, room: &str) -> Result<()> {
-        self.post(&format!("v3/rooms/{room}/join"), json!({})).await?.ok()?;
+        self.post(&format!("v3/rooms/{room}/join"), json!({}))
+            .await?
+            .ok()?;
         Ok(())
     }
 
     /// What is new since a token; everything if there is none. Does not wait.
     pub async fn syncs(&self, since: Option<&str>) -> Result<Value> {
-        let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+        let since = since
+            .map(|since| format!("&since={since}"))
+            .unwrap_or_default();
         self.get(&format!("v3/sync?timeout=0{since}")).await?.ok()
     }
 
@@ -189,18 +214,30 @@ impl Raw {
     pub async fn rooms(&self) -> Result<Vec<String>> {
         let body = self.get("v3/joined_rooms").await?.ok()?;
         let rooms = body["joined_rooms"].as_array().context("no rooms")?;
-        Ok(rooms.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+        Ok(rooms
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Ends interactive authentication with their password: asks, and asks again with the proof.
-    pub async fn with_password(&self, method: Method, path: &str, mut body: Value) -> Result<Answer> {
-        let first = self.ask(method.clone(), path, Some(body.to_string().into_bytes())).await?;
+    pub async fn with_password(
+        &self,
+        method: Method,
+        path: &str,
+        mut body: Value,
+    ) -> Result<Answer> {
+        let first = self
+            .ask(method.clone(), path, Some(body.to_string().into_bytes()))
+            .await?;
         ensure!(first.status == 401, "{first} needs no password");
         body["auth"] = json!({
             "type": "m.login.password", "password": self.password, "session": first.body["session"],
             "identifier": { "type": "m.id.user", "user": self.user },
         });
-        self.ask(method, path, Some(body.to_string().into_bytes())).await
+        self.ask(method, path, Some(body.to_string().into_bytes()))
+            .await
     }
 }
 
@@ -229,9 +266,14 @@ impl Answer {
     /// # Errors
     /// It was no such refusal, or it says nothing that a person can read.
     pub fn refused(&self, status: u16, errcode: &str) -> Result<&str> {
-        ensure!(self.status == status && self.errcode() == errcode, "{self} instead of {status} {errcode}");
+        ensure!(
+            self.status == status && self.errcode() == errcode,
+            "{self} instead of {status} {errcode}"
+        );
         let sentence = self.sentence();
-        let reads_well = sentence.ends_with('.') && sentence.contains(' ') && sentence.starts_with(char::is_uppercase);
+        let reads_well = sentence.ends_with('.')
+            && sentence.contains(' ')
+            && sentence.starts_with(char::is_uppercase);
         ensure!(reads_well, "{self} is no sentence for a person");
         Ok(sentence)
     }
@@ -262,7 +304,13 @@ pub async fn therapist(practice: &Practice, name: &str) -> Result<Raw> {
 
 /// A client of a therapist's.
 pub async fn client_of(practice: &Practice, therapist: &Raw, name: &str) -> Result<Raw> {
-    let made = therapist.post(&format!("{THERAPY}/invites"), json!({ "kind": "individual" })).await?.ok()?;
+    let made = therapist
+        .post(
+            &format!("{THERAPY}/invites"),
+            json!({ "kind": "individual" }),
+        )
+        .await?
+        .ok()?;
     Raw::register(practice.url(), name, &text_at(&made, "code")?).await
 }
 
@@ -274,7 +322,10 @@ pub async fn stranger(practice: &Practice, name: &str) -> Result<Raw> {
 
 /// The text at a key.
 pub fn text_at(value: &Value, key: &str) -> Result<String> {
-    value[key].as_str().map(str::to_owned).with_context(|| format!("no {key} in {value}"))
+    value[key]
+        .as_str()
+        .map(str::to_owned)
+        .with_context(|| format!("no {key} in {value}"))
 }
 
 /// The content of `m.room.encrypted` in a room, as a real client makes it.
@@ -293,7 +344,11 @@ pub fn megolm(room: &str, text: &str) -> Result<Value> {
 pub fn olm(text: &str) -> Result<Value> {
     let (mine, mut theirs) = (Account::new(), Account::new());
     theirs.generate_one_time_keys(1);
-    let one_time: Curve25519PublicKey = *theirs.one_time_keys().values().next().context("no one-time key")?;
+    let one_time: Curve25519PublicKey = *theirs
+        .one_time_keys()
+        .values()
+        .next()
+        .context("no one-time key")?;
     let to = theirs.curve25519_key();
     let mut session = mine.create_outbound_session(SessionConfig::version_1(), to, one_time)?;
     let OlmMessage::PreKey(message) = session.encrypt(payload("!any:localhost", text))? else {
@@ -320,7 +375,13 @@ pub fn encrypted_base64(length: usize) -> String {
 pub fn in_query(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect()
 }
 

@@ -26,7 +26,10 @@ struct Heard {
 impl Wiretap {
     /// Lays a wire to the server at `url`, which begins with `http://`.
     pub async fn lay(url: &str) -> Result<Self> {
-        let server = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let server = url
+            .trim_start_matches("http://")
+            .trim_end_matches('/')
+            .to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let heard = Arc::new(Mutex::new(Heard::default()));
@@ -60,7 +63,9 @@ async fn serve(listener: TcpListener, server: String, heard: Arc<Mutex<Heard>>) 
     // Ends the connections when the wire is cut.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        let Ok(server) = TcpStream::connect(&server).await else { continue };
+        let Ok(server) = TcpStream::connect(&server).await else {
+            continue;
+        };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         let (asked, answered) = (Arc::default(), Arc::default());
@@ -74,7 +79,11 @@ async fn serve(listener: TcpListener, server: String, heard: Arc<Mutex<Heard>>) 
 }
 
 /// Passes bytes on until one side ends.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, heard: Arc<Mutex<Vec<u8>>>) {
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    heard: Arc<Mutex<Vec<u8>>>,
+) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(length) = from.read(&mut buffer).await {
         let piece = buffer.get(..length).unwrap_or_default();

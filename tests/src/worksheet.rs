@@ -6,7 +6,12 @@ const FONT: Name<'static> = Name(b"F1");
 const LINE_HEIGHT: f32 = 28.0;
 const MARGIN: f32 = 72.0;
 const TOP: f32 = 760.0;
-const A4: Rect = Rect { x1: 0.0, y1: 0.0, x2: 595.0, y2: 842.0 };
+const A4: Rect = Rect {
+    x1: 0.0,
+    y1: 0.0,
+    x2: 595.0,
+    y2: 842.0,
+};
 
 /// The questions of the sleep diary.
 pub const QUESTIONS: [&str; 4] = [
@@ -20,7 +25,10 @@ pub const QUESTIONS: [&str; 4] = [
 pub fn sleep_diary(answers: &[&str]) -> Vec<u8> {
     let mut lines = vec!["Sleep diary between two night shifts".to_owned()];
     for (place, question) in QUESTIONS.iter().enumerate() {
-        let answer = answers.get(place).copied().unwrap_or("......................");
+        let answer = answers
+            .get(place)
+            .copied()
+            .unwrap_or("......................");
         lines.push(format!("{question}: {answer}"));
     }
     page(&lines)

@@ -12,7 +12,7 @@ use ruma::{
 };
 use serde_json::{Value, json};
 
-use super::{claim, cross_signing, query, signatures, upload};
+use super::{claim, cross_signing, devices_changed_in, query, signatures, upload};
 use crate::{
     auth::Device,
     error::{Error, Result},
@@ -388,4 +388,38 @@ async fn signatures_by_the_wrong_key_or_on_another_key_fail_one_by_one() {
             .await,
         0
     );
+}
+
+#[tokio::test]
+async fn who_has_invited_somebody_hears_of_their_new_device() {
+    let server = Server::new().await;
+    let (app, therapist, nurse) = (&server.app, user("therapist"), user("nurse"));
+    let room = &NewRoom {
+        members: vec![(nurse.clone(), MembershipState::Invite)],
+        ..NewRoom::default()
+    };
+    app.store
+        .transact(async |mut tx| {
+            create::create_in(&mut tx, app, &user("therapist"), room.clone()).await?;
+            devices_changed_in(&mut tx, app, &user("stranger")).await?;
+            Ok::<_, Error>((tx, ()))
+        })
+        .await
+        .unwrap();
+    app.store
+        .transact(async |mut tx| {
+            devices_changed_in(&mut tx, app, &user("nurse")).await?;
+            Ok::<_, Error>((tx, ()))
+        })
+        .await
+        .unwrap();
+    let told = app.store.after(&INBOX, &therapist, 0, 1_000).await.unwrap();
+    let told: Vec<_> = told
+        .into_iter()
+        .filter_map(|(_, entry)| match entry.value {
+            Entry::Devices(whose) => Some(whose),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [nurse]);
 }

@@ -5,7 +5,7 @@ use std::{io, ops::Range, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     response::Response,
     routing::{any, get},
 };
@@ -20,6 +20,7 @@ use super::{MEDIA, Media, RESERVED};
 use crate::{
     auth::Device,
     blobs::Blob,
+    endpoint::InPath,
     error::{Error, Result},
     rooms::access,
     state::App,
@@ -71,7 +72,7 @@ async fn frozen() -> Error {
 async fn download(
     State(app): State<App>,
     me: Device,
-    Path((server, id)): Path<(String, String)>,
+    InPath((server, id)): InPath<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response> {
     serve(&app, &me, &server, &id, &headers).await
@@ -81,7 +82,7 @@ async fn download(
 async fn download_as(
     State(app): State<App>,
     me: Device,
-    Path((server, id, _)): Path<(String, String, String)>,
+    InPath((server, id, _)): InPath<(String, String, String)>,
     headers: HeaderMap,
 ) -> Result<Response> {
     serve(&app, &me, &server, &id, &headers).await

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     response::Response,
     routing::{post, put},
 };
@@ -27,6 +27,7 @@ use crate::{
     auth::Device,
     blobs::BlobWriter,
     config::Scope,
+    endpoint::InPath,
     error::{Error, Result},
     state::App,
     store::StoreError,
@@ -90,7 +91,7 @@ async fn upload(
 async fn upload_reserved(
     State(app): State<App>,
     me: Device,
-    Path((server, id)): Path<(String, String)>,
+    InPath((server, id)): InPath<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {

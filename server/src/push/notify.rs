@@ -8,7 +8,10 @@ use ruma::{
 };
 
 use super::{HIGHLIGHTS, NOTIFICATIONS, Notification, PUSH_RULES, READ, rules};
-use crate::store::{List, Numbered, Slot, Store, StoreError, Tx, Value};
+use crate::{
+    account_data,
+    store::{List, Numbered, Slot, Store, StoreError, Tx, Value},
+};
 
 /// How many old notifications one step forward removes.
 const TRIMMED_AT_ONCE: usize = 500;
@@ -33,9 +36,10 @@ pub struct Incoming<'a> {
 }
 
 /// Notes for each recipient whose push rules say so that there is something unread. Recipients are the joined members
-/// other than the sender (who is passed over), and the person whom an invitation is for.
+/// other than the sender (who is passed over), and the person whom an invitation is for. Whoever ignores the sender is not
+/// shown the event, could not read it away and is not notified.
 ///
-/// Costs one read for all recipients together; whoever has no rules of their own costs nothing more.
+/// Costs two reads for all recipients together; whoever has no rules of their own and ignores nobody costs nothing more.
 ///
 /// # Errors
 /// The store's.
@@ -49,7 +53,11 @@ pub async fn notify_in(
         .store()
         .get_many(&PUSH_RULES, recipients.iter().copied())
         .await?;
-    for (user, own_rules) in recipients.into_iter().zip(own_rules) {
+    let ignored = account_data::ignored_by(tx.store(), recipients.iter().copied()).await?;
+    for ((user, own_rules), ignored) in recipients.into_iter().zip(own_rules).zip(ignored) {
+        if ignored.contains(event.sender) {
+            continue;
+        }
         if let Some(highlight) = verdict(event, user, own_rules.as_deref()).await {
             let key = (user, event.room);
             tx.append_numbered(

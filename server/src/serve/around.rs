@@ -19,6 +19,7 @@ use http::{
     },
 };
 
+use super::unread::Unread;
 use crate::{
     error::Error,
     metrics::{UnderWay, method_label},
@@ -58,6 +59,7 @@ pub(super) fn wrap(router: Router) -> Router {
 async fn around(endpoint: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let endpoint = endpoint.as_ref().map_or("none", MatchedPath::as_str);
     let method = request.method().clone();
+    let (unread, request) = Unread::of(request);
     let under_way = UnderWay::new(endpoint);
     let mut response = if method == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
@@ -68,6 +70,7 @@ async fn around(endpoint: Option<MatchedPath>, request: Request, next: Next) -> 
             .unwrap_or_else(|_| Error::internal("a handler panicked").into_response())
     };
     set_headers(response.headers_mut());
+    unread.tell(response.headers_mut());
     let status = response.status();
     let took = under_way.answered(&method, status);
     tracing::debug!(

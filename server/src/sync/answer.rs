@@ -1,16 +1,15 @@
 //! Puts an answer together: everything for a client that begins, and what is new for one that goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ruma::{
-    OwnedRoomId, OwnedUserId,
+    OwnedRoomId,
     api::client::{
         filter::FilterDefinition,
         sync::sync_events::v3::{Request, Response, Rooms},
     },
     events::room::member::MembershipState,
 };
-use serde::Deserialize;
 
 use super::{
     devices::People,
@@ -30,7 +29,6 @@ use crate::{
         membership::{self, MEMBERSHIPS, Membership},
     },
     state::App,
-    store::Store,
     to_device::TO_DEVICE,
 };
 
@@ -80,13 +78,14 @@ impl<'a> Answerer<'a> {
         filter: &FilterDefinition,
         since: Option<Position>,
     ) -> Result<Answer> {
+        let ignored = account_data::ignored_by(&self.app.store, std::iter::once(&*self.me.user));
         let teller = Teller {
             app: self.app,
             me: self.me,
             filter,
             state_after: self.state_after,
             full_state: self.full_state,
-            ignored: ignored(&self.app.store, self.me).await?,
+            ignored: ignored.await?.pop().unwrap_or_default(),
         };
         let window = match since {
             Some(since) => self.window(since).await?,
@@ -324,19 +323,6 @@ impl Answer {
             && response.account_data.is_empty()
             && response.device_lists.is_empty())
     }
-}
-
-/// Whose messages a user does not want to see.
-async fn ignored(store: &Store, me: &Device) -> Result<BTreeSet<OwnedUserId>> {
-    #[derive(Deserialize)]
-    struct Content {
-        ignored_users: BTreeMap<OwnedUserId, serde::de::IgnoredAny>,
-    }
-    let json = account_data::get(store, &me.user, None, "m.ignored_user_list").await?;
-    let content = json.and_then(|json| serde_json::from_str::<Content>(&json).ok());
-    Ok(content
-        .map(|content| content.ignored_users.into_keys().collect())
-        .unwrap_or_default())
 }
 
 #[cfg(test)]

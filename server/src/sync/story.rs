@@ -155,7 +155,9 @@ impl<'a> Story<'a> {
         let within = self.tail.state();
         let changes = || earlier.iter().chain(&within).copied();
 
-        people.see(me, changes(), self.since == 0);
+        // Of a gap only each person's newest event is known: whoever came in it may have changed their name since.
+        people.see(me, earlier.iter().copied(), true);
+        people.see(me, within.iter().copied(), self.since == 0);
         let out = !self.joined && self.since < u64::MAX;
         let summed_up = self.joined && changes().any(|event| event.is_state(MEMBER));
         let mut summary = RoomSummary::new();

@@ -1,6 +1,6 @@
 //! A phone that waits for what is new.
 
-use ruma::api::error::ErrorKind;
+use ruma::api::{client::sync::sync_events::v3::Response, error::ErrorKind};
 use serde_json::json;
 
 use super::*;
@@ -23,6 +23,11 @@ fn request(since: Option<&str>, timeout: Duration) -> Request {
 
 fn phone() -> Device {
     device("nurse", "PHONE")
+}
+
+async fn sync(app: App, me: Device, request: Request) -> Result<Response> {
+    let Answered(response) = super::sync(app, me, Asked(request)).await?;
+    Ok(response)
 }
 
 async fn now(practice: &Practice, since: Option<&str>) -> Response {

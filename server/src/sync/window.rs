@@ -62,9 +62,8 @@ impl Window {
             Entry::Devices(user) => {
                 self.devices.insert(user);
             }
-            Entry::Forgotten(room) => {
-                self.rooms.remove(&room);
-            }
+            // The user's other devices still have to hear that they left it.
+            Entry::Forgotten(_) => {}
         }
     }
 
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_room_is_not_told_of() {
+    fn that_a_room_was_left_is_told_also_after_it_was_forgotten() {
         let room = owned_room_id!("!night:x");
         let window = Window::of(
             0,
@@ -160,7 +159,7 @@ mod tests {
                 (2, Numbered::new(Entry::Forgotten(room.clone()), 0)),
             ],
         );
-        assert!(window.rooms.is_empty());
+        assert_eq!(window.rooms[&room].events, [4]);
         assert_eq!(window.end, 2);
     }
 }

@@ -4,7 +4,7 @@
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     response::Response,
     routing::post,
 };
@@ -19,7 +19,7 @@ use ruma::{MilliSecondsSinceUnixEpoch, MxcUri, OwnedRoomId, UInt, api::OutgoingR
 use super::rooms::therapy_room;
 use crate::{
     auth::Device,
-    endpoint::endpoint,
+    endpoint::{InPath, endpoint},
     error::{Error, Result},
     media,
     state::App,
@@ -38,7 +38,7 @@ pub(super) fn router() -> Router<App> {
 async fn upload(
     State(app): State<App>,
     me: Device,
-    Path(room_id): Path<OwnedRoomId>,
+    InPath(room_id): InPath<OwnedRoomId>,
     body: Body,
 ) -> Result<Response> {
     let room = therapy_room(&app, &me.user, &room_id).await?;

@@ -49,7 +49,10 @@ async fn a_second_server_on_the_same_data_says_that_one_is_running() -> Result<(
     let server = place.serve().await?;
     let second = place.run(&["serve"]).await?;
     ensure!(second.code == Some(1), "{second:?}");
-    ensure!(second.err.contains("in use by another process"), "{second:?}");
+    ensure!(
+        second.err.contains("in use by another process"),
+        "{second:?}"
+    );
     ensure!(!second.err.contains("panic"), "{second:?}");
     let nobody = Raw::nobody(&server.url)?;
     nobody.get("versions").await?.ok()?;
@@ -71,11 +74,23 @@ async fn a_store_that_was_cut_off_is_named_and_left_as_it_is() -> Result<()> {
         let before = everything(&place.data())?;
         for command in [vec!["serve"], vec!["scan"], vec!["user", "list"]] {
             let ended = place.run(&command).await?;
-            ensure!(ended.code == Some(1), "{command:?} of {kept} bytes: {ended:?}");
-            ensure!(ended.err.starts_with("respite-server: ") && !ended.err.contains("panic"), "{command:?} of {kept} bytes: {ended:?}");
-            ensure!(ended.err.contains("store.redb") || ended.err.contains("damaged"), "{command:?} of {kept} bytes: {ended:?}");
+            ensure!(
+                ended.code == Some(1),
+                "{command:?} of {kept} bytes: {ended:?}"
+            );
+            ensure!(
+                ended.err.starts_with("respite-server: ") && !ended.err.contains("panic"),
+                "{command:?} of {kept} bytes: {ended:?}"
+            );
+            ensure!(
+                ended.err.contains("store.redb") || ended.err.contains("damaged"),
+                "{command:?} of {kept} bytes: {ended:?}"
+            );
         }
-        ensure!(before == everything(&place.data())?, "the data was changed when {kept} bytes were left");
+        ensure!(
+            before == everything(&place.data())?,
+            "the data was changed when {kept} bytes were left"
+        );
     }
     fs::write(&store, &whole)?;
     let server = place.serve().await?;
@@ -88,10 +103,16 @@ async fn a_store_of_something_else_is_named_and_left_as_it_is() -> Result<()> {
     let place = Place::new("")?;
     fs::create_dir(place.data())?;
     let store = place.data().join("store.redb");
-    fs::write(&store, "this is no store, but it may be dear to somebody".repeat(1_000))?;
+    fs::write(
+        &store,
+        "this is no store, but it may be dear to somebody".repeat(1_000),
+    )?;
     let before = fs::read(&store)?;
     let ended = place.run(&["serve"]).await?;
-    ensure!(ended.code == Some(1) && !ended.err.contains("panic"), "{ended:?}");
+    ensure!(
+        ended.code == Some(1) && !ended.err.contains("panic"),
+        "{ended:?}"
+    );
     ensure!(fs::read(&store)? == before, "the file was changed");
     Ok(())
 }
@@ -104,7 +125,10 @@ async fn a_directory_that_belongs_to_somebody_else_is_left_alone() -> Result<()>
     let ended = place.run(&["serve"]).await?;
     ensure!(ended.code == Some(1), "{ended:?}");
     ensure!(ended.err.contains("not empty"), "{ended:?}");
-    ensure!(everything(&place.data())?.len() == 1, "something was put there");
+    ensure!(
+        everything(&place.data())?.len() == 1,
+        "something was put there"
+    );
     Ok(())
 }
 
@@ -114,7 +138,10 @@ async fn a_file_in_the_directorys_place_is_named() -> Result<()> {
     fs::write(place.data(), "a file")?;
     let ended = place.run(&["serve"]).await?;
     ensure!(ended.code == Some(1), "{ended:?}");
-    ensure!(ended.err.contains(&place.data().display().to_string()), "{ended:?}");
+    ensure!(
+        ended.err.contains(&place.data().display().to_string()),
+        "{ended:?}"
+    );
     ensure!(fs::read_to_string(place.data())? == "a file");
     Ok(())
 }
@@ -123,9 +150,14 @@ async fn a_file_in_the_directorys_place_is_named() -> Result<()> {
 async fn another_servers_data_is_not_served_under_a_new_name() -> Result<()> {
     let place = Place::new("")?;
     place.serve().await?.stop().await?;
-    let ended = place.run(&["serve", "--server-name", "respite.example.org"]).await?;
+    let ended = place
+        .run(&["serve", "--server-name", "respite.example.org"])
+        .await?;
     ensure!(ended.code == Some(1), "{ended:?}");
-    ensure!(ended.err.contains("server.name = \"localhost\""), "{ended:?}");
+    ensure!(
+        ended.err.contains("server.name = \"localhost\""),
+        "{ended:?}"
+    );
     Ok(())
 }
 
@@ -141,7 +173,10 @@ async fn what_was_acknowledged_is_there_after_the_power_went() -> Result<()> {
     let server = place.serve().await?;
     ensure!(server.first_code.is_none(), "the code was printed twice");
     let again = Raw::log_in(&server.url, "therapist", &therapist.password).await?;
-    let seen = again.get(&format!("v3/rooms/{room}/event/{event}")).await?.ok()?;
+    let seen = again
+        .get(&format!("v3/rooms/{room}/event/{event}"))
+        .await?
+        .ok()?;
     ensure!(raw::text_at(&seen, "event_id")? == event);
     server.stop().await
 }

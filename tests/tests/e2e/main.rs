@@ -1,4 +1,8 @@
 //! The end-to-end tests: a real server and real clients, one story a file.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "JSON is looked into by name, which never panics"
+)]
 
 mod canaries;
 mod codes;

@@ -80,6 +80,8 @@ fn a_filter_names_types_and_ids() {
         json!({ "room": { "timeline": { "types": ["about my mother"] } } }),
         json!({ "room": { "rooms": ["kitchen"] } }),
         json!({ "event_fields": ["two words"] }),
+        json!({ "event_fields": ["mother"] }),
+        json!({ "event_fields": ["content.mother"] }),
         json!({ "presence": { "limit": -1 } }),
     ] {
         assert!(filter(object(bad.clone())).is_err(), "{bad}");

@@ -187,10 +187,9 @@ async fn set_receipt_in(
     } else {
         inbox::deliver(tx, &room.user, entry)?;
     }
-    // Having read one thread says nothing about the messages beside it.
-    if !matches!(thread, ReceiptThread::Thread(_)) {
-        push::read_up_to_in(tx, &room.user, &room.room_id, mark.position).await?;
-    }
+    // Notifications are counted for the room and not for each thread: a count that a thread's receipt did not lower
+    // could never be read away in that thread.
+    push::read_up_to_in(tx, &room.user, &room.room_id, mark.position).await?;
     Ok(())
 }
 

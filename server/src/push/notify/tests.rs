@@ -2,6 +2,7 @@ use ruma::{UserId, push::RuleKind, room_id};
 
 use super::{Incoming, TRIMMED_AT_ONCE, newest_unread, notify_in, read_up_to_in, unread};
 use crate::{
+    account_data::ACCOUNT_DATA,
     fixture::{store, user},
     push::{PUSH_RULES, ruleset},
     store::{List, Store, StoreError},
@@ -102,6 +103,22 @@ async fn who_has_silenced_everything_is_not_notified() {
     store
         .transact(|mut tx| async move {
             tx.put(&PUSH_RULES, nurse, rules)?;
+            Ok::<_, StoreError>((tx, ()))
+        })
+        .await
+        .unwrap();
+    write(&store, "m.room.encrypted", "{}").await;
+    assert_eq!(of(&store, "nurse").await, (0, 0));
+}
+
+#[tokio::test]
+async fn who_ignores_the_sender_is_not_notified() {
+    let (_directory, store) = store();
+    let nurse = &user("nurse");
+    let list = &r#"{"ignored_users":{"@therapist:localhost":{}}}"#.to_owned();
+    store
+        .transact(|mut tx| async move {
+            tx.put(&ACCOUNT_DATA, (nurse, "", "m.ignored_user_list"), list)?;
             Ok::<_, StoreError>((tx, ()))
         })
         .await

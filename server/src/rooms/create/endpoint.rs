@@ -74,6 +74,14 @@ fn refuse_what_is_not_there(request: &Request) -> Result<()> {
             "This server knows no e-mail addresses or phone numbers. Invite people by their user id.",
         ));
     }
+    if !matches!(
+        request.preset,
+        None | Some(
+            RoomPreset::PrivateChat | RoomPreset::PublicChat | RoomPreset::TrustedPrivateChat
+        )
+    ) {
+        return Err(Error::invalid_param("There is no such preset for rooms."));
+    }
     if request.invite.len() > MAX_INVITED {
         return Err(Error::too_large(
             "Invite 100 people at most with the creation of a room.",

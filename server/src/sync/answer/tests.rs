@@ -1,8 +1,10 @@
 //! A therapist and a nurse in two rooms; what the nurse's clients make of what they are told.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use ruma::{
-    OwnedEventId,
+    OwnedEventId, OwnedUserId,
     api::client::{
         filter::FilterDefinition,
         sync::sync_events::v3::{Request, State, Timeline},
@@ -371,6 +373,27 @@ async fn who_comes_into_view_is_told_and_who_goes_out_of_it() {
     practice.act(1, Act::Kick).await;
     client.ask(&practice.server.app).await;
     assert!(client.devices.is_empty());
+}
+
+#[tokio::test]
+async fn a_newcomer_who_renamed_themselves_comes_into_view_also_behind_a_gap() {
+    let practice = Practice::open().await;
+    let filter = json!({ "room": { "timeline": { "limit": 1 } } });
+    let mut client = Client::new(MAX_ENTRIES, filter);
+    client.ask(&practice.server.app).await;
+    let colleague = user("colleague");
+    let member = |json| NewEvent::state("m.room.member", colleague.as_str(), content(json));
+    let invite = member(json!({ "membership": "invite" }));
+    practice.send(&user("therapist"), 0, invite).await.unwrap();
+    for name in ["Wren", "Owl"] {
+        let joined = member(json!({ "membership": "join", "displayname": name }));
+        practice.send(&colleague, 0, joined).await.unwrap();
+    }
+    for _ in 0..3 {
+        practice.act(0, Act::Answer).await;
+    }
+    client.ask(&practice.server.app).await;
+    assert!(client.devices.contains(&colleague));
 }
 
 #[tokio::test]

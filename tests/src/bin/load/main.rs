@@ -2,6 +2,10 @@
 //! an idle long poll costs, and how all of it changes as events pile up.
 //!
 //! Without `--server` it starts a Respite server of its own in a fresh directory, in a process of its own, and measures that.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "JSON is looked into by name, which never panics"
+)]
 
 mod measure;
 mod people;

@@ -103,7 +103,7 @@ async fn one_knocks_where_knocking_is_allowed() -> Result<()> {
     ensure!(doctor.post(&format!("v3/knock/{room}"), json!({})).await?.ok()?["room_id"] == room.as_str());
     ensure!(membership(&nurse, &room, &doctor).await? == "knock");
     let news = doctor.syncs(None).await?;
-    of_kind(&news["rooms"]["knock"][&room]["knock_state"]["events"], "m.room.member").with_context(|| news.to_string())?;
+    of_kind(&news["rooms"]["knock"][&room]["knock_state"]["events"], "m.room.member").with_context(|| news["rooms"].to_string())?;
     let heard = nurse.syncs(Some(&since)).await?;
     of_kind(&heard["rooms"]["join"][&room]["timeline"]["events"], "m.room.member")?;
     act(&nurse, &room, "invite", &doctor).await?.ok()?;
