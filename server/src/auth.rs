@@ -7,7 +7,7 @@ mod tokens;
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 use respite_protocol::Role;
-use ruma::{OwnedDeviceId, OwnedUserId};
+use ruma::{OwnedDeviceId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -58,6 +58,9 @@ pub fn hash_token(token: &str) -> TokenHash {
 pub trait Caller: Sized + Send {
     /// Finds out whether the request comes from such a caller.
     fn authenticate(app: &App, parts: &Parts) -> impl Future<Output = Result<Self>> + Send;
+
+    /// Whose requests these are, if that is known: they are counted together.
+    fn user(&self) -> Option<&UserId>;
 }
 
 /// Anybody at all.
@@ -89,6 +92,10 @@ impl Caller for Anyone {
     async fn authenticate(_: &App, _: &Parts) -> Result<Self> {
         Ok(Self)
     }
+
+    fn user(&self) -> Option<&UserId> {
+        None
+    }
 }
 
 /// A device where one is logged in, for endpoints that anybody may ask but that tell members more.
@@ -99,22 +106,16 @@ impl Caller for Option<Device> {
             None => Ok(None),
         }
     }
+
+    fn user(&self) -> Option<&UserId> {
+        self.as_ref().map(|device| &*device.user)
+    }
 }
 
 impl Caller for Device {
     async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
         let token = hash_token(bearer(&parts.headers).ok_or_else(Error::missing_token)?);
-        let session = app
-            .store
-            .get(&ACCESS_TOKENS, token)
-            .await?
-            .ok_or_else(|| Error::unknown_token(false))?;
-        if session
-            .expires
-            .is_some_and(|expires| expires <= app.clock.millis())
-        {
-            return Err(Error::unknown_token(true));
-        }
+        let session = session(app, token).await?;
         if session.unused {
             tokens::first_use(app, token).await?;
         }
@@ -125,6 +126,33 @@ impl Caller for Device {
             token,
         })
     }
+
+    fn user(&self) -> Option<&UserId> {
+        Some(&self.user)
+    }
+}
+
+impl Device {
+    /// Finds out whether the device may still go on with a request that has waited: it may have been logged out meanwhile.
+    ///
+    /// # Errors
+    /// 401 `M_UNKNOWN_TOKEN` if not.
+    pub async fn stays(&self, app: &App) -> Result<()> {
+        session(app, self.token).await.map(|_| ())
+    }
+}
+
+async fn session(app: &App, token: TokenHash) -> Result<Session> {
+    let session = app
+        .store
+        .get(&ACCESS_TOKENS, token)
+        .await?
+        .ok_or_else(|| Error::unknown_token(false))?;
+    let now = app.clock.millis();
+    if session.expires.is_some_and(|expires| expires <= now) {
+        return Err(Error::unknown_token(true));
+    }
+    Ok(session)
 }
 
 impl Caller for Therapist {
@@ -134,6 +162,10 @@ impl Caller for Therapist {
             Role::Therapist => Ok(Self(device)),
             _ => Err(Error::forbidden("Only a therapist can do this.")),
         }
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        self.0.user()
     }
 }
 
@@ -146,6 +178,10 @@ impl Caller for Operator {
                 "Only the operator of this server can do this.",
             )),
         }
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        self.0.user()
     }
 }
 

@@ -194,6 +194,11 @@ pub struct Limits {
     pub registrations: u32,
     /// Codes and user names that may be looked up without logging in, for the whole server, each minute.
     pub lookups: u32,
+    /// Requests of one account, each ten seconds.
+    pub requests: u32,
+    /// Requests of one account that cost more or reach others (rooms made, invitations, knocks, keys uploaded and claimed),
+    /// each ten seconds.
+    pub costly_requests: u32,
 }
 
 impl Default for Limits {
@@ -202,6 +207,8 @@ impl Default for Limits {
             failed_logins: 10,
             registrations: 300,
             lookups: 300,
+            requests: 10_000,
+            costly_requests: 1_000,
         }
     }
 }

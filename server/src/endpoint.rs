@@ -14,21 +14,35 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http::{Method, request::Parts};
 use respite_protocol::ciphertext;
-use ruma::api::{
-    IncomingRequest, Metadata, OutgoingResponse,
-    error::{DeserializationError, FromHttpRequestError},
-    path_builder::PathBuilder,
+use ruma::{
+    UserId,
+    api::{
+        IncomingRequest, Metadata, OutgoingResponse,
+        error::{DeserializationError, FromHttpRequestError},
+        path_builder::PathBuilder,
+    },
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::{
     auth::Caller,
     error::{Error, Result},
+    limits::Rate,
     state::App,
 };
 
 /// The largest JSON body that is read.
 pub const MAX_JSON_BODY: usize = 4 * 1024 * 1024;
+
+/// How the paths of requests end that cost more than others, or reach people who have not asked for it.
+const COSTLY: [&str; 6] = [
+    "/createRoom",
+    "/invite",
+    "/keys/claim",
+    "/keys/upload",
+    "/knock/{room_id_or_alias}",
+    "/chat.respite/rooms",
+];
 
 /// A router that serves one endpoint at all of its paths.
 ///
@@ -81,7 +95,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<
         match Path::from_request_parts(parts, state).await {
             Ok(Path(found)) => Ok(Self(found)),
             // The extractor's own answer repeats the address.
-            Err(_) => Err(Error::invalid_param("An id in the address has the wrong form.")),
+            Err(_) => Err(Error::invalid_param(
+                "An id in the address has the wrong form.",
+            )),
         }
     }
 }
@@ -102,6 +118,9 @@ where
 {
     let (parts, body) = request.into_parts();
     let caller = C::authenticate(&app, &parts).await?;
+    if let Some(user) = caller.user() {
+        count::<R>(&app, user)?;
+    }
     let params = params.map_err(|_| Error::invalid_param("The address is not UTF-8."))?;
     let request = http::Request::from_parts(parts.clone(), body);
     let body = read_body(&parts.method, request).await?;
@@ -113,6 +132,18 @@ where
         .try_into_http_response::<BytesMut>()
         .map(|response| response.map(|body| Body::from(body.freeze())))
         .map_err(|error| Error::internal(format_args!("an answer that cannot be written: {error}")))
+}
+
+/// Counts a request among those of its user.
+fn count<R: IncomingRequest>(app: &App, user: &UserId) -> Result<()> {
+    let (limits, who) = (&app.config.limits, user.as_str());
+    app.limiter.take(&app.clock, Rate::requests(limits), who)?;
+    let ends_as = |path: &str| COSTLY.iter().any(|end| path.ends_with(end));
+    if <R as Metadata>::METHOD == Method::POST && R::PATH_BUILDER.all_paths().any(ends_as) {
+        app.limiter
+            .take(&app.clock, Rate::costly_requests(limits), who)?;
+    }
+    Ok(())
 }
 
 async fn read_body(method: &Method, request: Request) -> Result<Bytes> {

@@ -40,6 +40,16 @@ impl Rate {
         Self::new("lookups", limits.lookups, MINUTE)
     }
 
+    /// Requests of one account.
+    pub fn requests(limits: &Limits) -> Self {
+        Self::new("requests", limits.requests, TEN_SECONDS)
+    }
+
+    /// Requests of one account that cost more or reach others.
+    pub fn costly_requests(limits: &Limits) -> Self {
+        Self::new("costly requests", limits.costly_requests, TEN_SECONDS)
+    }
+
     /// Milliseconds until one more is allowed after the number is used up.
     fn interval(self) -> u64 {
         (millis(self.per) / u64::from(self.count.max(1))).max(1)
@@ -77,6 +87,7 @@ impl Backoff {
     }
 }
 
+const TEN_SECONDS: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
 const FAILED_LOGINS_WINDOW: Duration = Duration::from_secs(15 * 60);
 

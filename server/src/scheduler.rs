@@ -6,12 +6,16 @@ mod release;
 mod tests;
 
 use respite_protocol::api::{MAX_PROMPTS_PER_ROOM, list_prompts::PromptState};
-use ruma::{OwnedRoomId, OwnedUserId, RoomId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, events::room::member::MembershipState};
 use serde::{Deserialize, Serialize};
 
 pub use self::release::{release_due, run};
 use crate::{
     error::{Error, Result},
+    rooms::{
+        membership::{MEMBERSHIPS, Membership},
+        state,
+    },
     state::App,
     store::{Page, Store, StoreError, Table, Tx},
 };
@@ -27,7 +31,10 @@ pub const REQUESTS: Table<[u8; 32], String> = Table::new(0x0904, "scheduled_requ
 
 /// How long it can be seen what became of something, in milliseconds: 30 days.
 pub const REMEMBERED_MS: u64 = 30 * 24 * 60 * 60 * 1000;
-/// The most entries of one room that are looked at: those that wait, and those that are remembered.
+/// Most entries of one room that wait and were not scheduled by its creator, so that nobody can keep a therapist from
+/// planning.
+const MAX_OF_OTHERS: usize = MAX_PROMPTS_PER_ROOM / 2;
+/// Most entries of one room: those that wait, and those that are remembered.
 const MAX_OF_ROOM: usize = 4 * MAX_PROMPTS_PER_ROOM;
 const ID_LENGTH: usize = 26;
 
@@ -50,6 +57,10 @@ pub struct Scheduled {
     pub follows: Option<String>,
     /// What became of it.
     pub fate: Fate,
+    /// When it became so; `None` while it waits.
+    pub ended: Option<u64>,
+    /// The request that it came with: its key in [`REQUESTS`].
+    pub request: [u8; 32],
     /// The event's type and content, as JSON, while it waits.
     pub event: Option<(String, String)>,
 }
@@ -67,6 +78,19 @@ pub enum Fate {
     Cancelled,
 }
 
+impl Scheduled {
+    /// It waits no more: its ciphertext is not kept any longer.
+    fn end(&mut self, fate: Fate, now: u64) {
+        self.fate = fate;
+        self.ended = Some(now);
+        self.event = None;
+    }
+
+    fn waits(&self) -> bool {
+        self.fate == Fate::Waiting
+    }
+}
+
 impl From<Fate> for PromptState {
     fn from(fate: Fate) -> Self {
         match fate {
@@ -78,20 +102,21 @@ impl From<Fate> for PromptState {
     }
 }
 
-/// Schedules an event; the same request (by `request`, see [`REQUESTS`]) schedules it once.
+/// Schedules an event; the same request schedules it once.
 ///
 /// # Errors
-/// 429 when the room has too many waiting; 404 when what it follows does not wait in the same room.
-pub async fn schedule(app: &App, request: [u8; 32], event: Scheduled) -> Result<String> {
+/// 413 when the room has too many waiting; 404 when what it follows does not wait in the same room, or there is no such
+/// room.
+pub async fn schedule(app: &App, event: Scheduled) -> Result<String> {
     let now = app.clock.millis();
     let event = &event;
     let committed = app
         .store
         .transact(|mut tx: Tx| async move {
-            if let Some(id) = tx.get(&REQUESTS, request).await? {
+            if let Some(id) = tx.get(&REQUESTS, event.request).await? {
                 return Ok((tx, id));
             }
-            make_space(&mut tx, &event.room, now).await?;
+            make_space(&mut tx, app, event, now).await?;
             if let Some(followed) = &event.follows {
                 waiting(&mut tx, followed)
                     .await?
@@ -101,7 +126,7 @@ pub async fn schedule(app: &App, request: [u8; 32], event: Scheduled) -> Result<
                     .ok_or_else(gone)?;
             }
             let id = app.random.text(ID_LENGTH);
-            tx.put(&REQUESTS, request, &id)?;
+            tx.put(&REQUESTS, event.request, &id)?;
             tx.put(&OF_ROOM, (&event.room, &id), &())?;
             tx.put(&DUE, (event.release, &id), &())?;
             tx.put(&SCHEDULED, &id, event)?;
@@ -133,7 +158,7 @@ pub async fn of_room(store: &Store, room: &RoomId) -> Result<Vec<(String, Schedu
 /// Moves what waits to another time, and what follows it by as much; expiries move along.
 ///
 /// # Errors
-/// 404 when it does not wait any more, or `user` is neither its sender nor its addressee.
+/// 404 when it does not wait any more, or `user` is neither its sender nor its addressee, or not in the room any more.
 pub async fn postpone(app: &App, user: &OwnedUserId, id: &str, release: u64) -> Result<()> {
     change(app, user, id, |item, first| {
         let from = first.release;
@@ -158,13 +183,10 @@ fn moved(time: u64, from: u64, to: u64) -> u64 {
 /// Cancels what waits, and what follows it.
 ///
 /// # Errors
-/// 404 when it does not wait any more, or `user` is neither its sender nor its addressee.
+/// 404 when it does not wait any more, or `user` is neither its sender nor its addressee, or not in the room any more.
 pub async fn cancel(app: &App, user: &OwnedUserId, id: &str) -> Result<()> {
-    change(app, user, id, |item, _| {
-        item.fate = Fate::Cancelled;
-        item.event = None;
-    })
-    .await
+    let now = app.clock.millis();
+    change(app, user, id, |item, _| item.end(Fate::Cancelled, now)).await
 }
 
 /// Changes something that waits, and all that follows it, in one commit.
@@ -181,6 +203,11 @@ async fn change(
                 .await?
                 .filter(|item| item.sender == *user || item.addressee == *user)
                 .ok_or_else(gone)?;
+            let member = tx.get(&MEMBERSHIPS, (user, &first.room)).await?;
+            member
+                .map(Membership::from)
+                .filter(|member| member.state == MembershipState::Join)
+                .ok_or_else(gone)?;
             let mut concerned = vec![id.clone()];
             concerned.extend(
                 of_room(tx.store(), &first.room)
@@ -195,7 +222,7 @@ async fn change(
                 };
                 tx.delete(&DUE, (item.release, &id));
                 act(&mut item, &first);
-                if item.fate == Fate::Waiting {
+                if item.waits() {
                     tx.put(&DUE, (item.release, &id), &())?;
                 }
                 tx.put(&SCHEDULED, &id, &item)?;
@@ -207,29 +234,34 @@ async fn change(
 }
 
 async fn waiting(tx: &mut Tx, id: &String) -> Result<Option<Scheduled>> {
-    Ok(tx
-        .get(&SCHEDULED, id)
-        .await?
-        .filter(|item| item.fate == Fate::Waiting))
+    Ok(tx.get(&SCHEDULED, id).await?.filter(Scheduled::waits))
 }
 
-/// Forgets what was over long ago, and refuses more than the room may have.
-async fn make_space(tx: &mut Tx, room: &RoomId, now: u64) -> Result<()> {
-    let all = of_room(tx.store(), room).await?;
-    let waiting = all
-        .iter()
-        .filter(|(_, item)| item.fate == Fate::Waiting)
-        .count();
-    if waiting >= MAX_PROMPTS_PER_ROOM || all.len() >= MAX_OF_ROOM {
+/// Forgets what was over long ago (and of what is remembered the oldest, if that is too much), and refuses more than may
+/// wait.
+async fn make_space(tx: &mut Tx, app: &App, event: &Scheduled, now: u64) -> Result<()> {
+    let all = of_room(tx.store(), &event.room).await?;
+    let (waiting, mut over): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, item)| item.waits());
+    over.sort_by_key(|(_, item)| item.ended);
+    let too_many = (waiting.len() + over.len() + 1).saturating_sub(MAX_OF_ROOM);
+    for (place, (id, item)) in over.iter().enumerate() {
+        let ended = item.ended.unwrap_or_default();
+        if place < too_many || ended.saturating_add(REMEMBERED_MS) < now {
+            tx.delete(&SCHEDULED, id);
+            tx.delete(&OF_ROOM, (&event.room, id));
+            tx.delete(&REQUESTS, item.request);
+        }
+    }
+    let room = state::current(app, &event.room).await?.ok_or_else(gone)?;
+    let creator = room
+        .get("m.room.create", "")
+        .map(|create| &create.event().sender);
+    let is_others = |item: &Scheduled| creator != Some(&item.sender);
+    let of_others = waiting.iter().filter(|(_, item)| is_others(item)).count();
+    if waiting.len() >= MAX_PROMPTS_PER_ROOM || (is_others(event) && of_others >= MAX_OF_OTHERS) {
         return Err(Error::too_large(
             "Too many check-ins wait in this room. Cancel some first.",
         ));
-    }
-    for (id, item) in all {
-        if item.fate != Fate::Waiting && item.release.saturating_add(REMEMBERED_MS) < now {
-            tx.delete(&SCHEDULED, &id);
-            tx.delete(&OF_ROOM, (room, &id));
-        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ pub mod redb;
 mod suite;
 mod table;
 mod transaction;
+mod turns;
 pub mod watch;
 
 use std::{pin::Pin, sync::Arc};
@@ -21,6 +22,7 @@ pub use self::{
     key::{AsKey, Key, PrefixOf},
     table::{List, Numbered, Table, Value},
     transaction::{Committed, Slot, Tx},
+    turns::Turns,
     watch::Watch,
 };
 

@@ -74,10 +74,14 @@ async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {
             to_device::delivered(&app.store, &me.user, &me.device, since.to_device).await?;
         }
         let done = answer.anew || request.full_state || answer.says_something();
-        if done || (!answer.more && !changes.within(&app, until).await) {
+        let waits = !done && !answer.more;
+        if done || (waits && !changes.within(&app, until).await) {
             let mut response = answer.response;
             response.next_batch = tokens.write(answer.position);
             return Ok(Answered(response));
+        }
+        if waits {
+            me.stays(&app).await?;
         }
         // Nothing was left unsaid up to here.
         since = Some(answer.position);

@@ -3,11 +3,13 @@
 //! [Send-to-device messaging](https://spec.matrix.org/v1.18/client-server-api/#send-to-device-messaging)
 
 mod send;
+mod share;
 
 use axum::Router;
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
+pub use self::share::{SHARES, Share};
 use crate::{
     state::App,
     store::{List, Store, StoreError, Table, Tx},
@@ -29,7 +31,7 @@ pub const SENT: Table<(OwnedUserId, OwnedDeviceId, [u8; 32]), ()> =
 pub const SENT_ORDER: List<(OwnedUserId, OwnedDeviceId), [u8; 32]> =
     List::new(0x0624, "to_device_sent_order");
 
-/// Most messages that wait for one device. Beyond it the oldest are dropped: refusing new ones would let one forgotten
+/// Most messages that wait for one device. Beyond it the oldest are dropped (whose they are, is bounded by [`Share`]): refusing new ones would let one forgotten
 /// phone stop everybody from writing to its owner, and what a phone that returns needs are the newest keys.
 pub const MAX_PENDING: u64 = 20_000;
 
@@ -94,6 +96,7 @@ pub async fn forget_device_in(
 ) -> Result<(), StoreError> {
     let head = tx.store().head(&TO_DEVICE, (user, device)).await?;
     remove_in(tx, user, device, head, u64::MAX).await?;
+    share::forget_in(tx, user, device).await?;
     send::forget_in(tx, user, device).await
 }
 

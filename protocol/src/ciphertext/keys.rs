@@ -6,7 +6,8 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue as Value};
 use super::{
     fields::{Fields, boolean, count, list, map, object, one_of, text},
     grammar::{
-        decoded, is_base64_32, is_base64_64, is_device_id, is_key_id, is_opaque_id, is_user_id,
+        decoded, is_base64_32, is_base64_64, is_device_id, is_key_id, is_opaque_id, is_room_id,
+        is_user_id,
     },
     olm,
     refusal::{Refusal, Verdict},
@@ -74,6 +75,22 @@ pub fn backup_auth_data(algorithm: &str, auth_data: CanonicalJsonObject) -> Verd
         judge(Class::Key, BACKUP, auth_data)
     } else {
         Err(BAD_ALGORITHM)
+    }
+}
+
+/// Checks what a key in a backup is kept under: its room's id and its session's, the base64 of a public key.
+///
+/// # Errors
+///
+/// `M_INVALID_PARAM` if either could be words.
+pub fn backup_ids(room: &str, session: &str) -> Verdict<()> {
+    const BAD: Refusal = Refusal::invalid(
+        "A room id or a session id in the backup is not of the form that Matrix uses.",
+    );
+    if is_room_id(room) && is_base64_32(session) {
+        Ok(())
+    } else {
+        Err(BAD)
     }
 }
 

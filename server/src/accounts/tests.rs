@@ -82,7 +82,11 @@ impl Server {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request.body(Body::from(body.to_string())).unwrap();
+        let body = match body {
+            Value::Null => Body::empty(),
+            body => Body::from(body.to_string()),
+        };
+        let request = request.body(body).unwrap();
         let response = crate::router(self.app.clone())
             .oneshot(request)
             .await

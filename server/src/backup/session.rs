@@ -1,6 +1,5 @@
 //! One backed-up key, and which of two copies is the better one.
 
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use respite_protocol::ciphertext;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, RoomId, api::client::backup::KeyBackupData, serde::Raw,
@@ -15,11 +14,6 @@ use crate::{
 
 /// Longest encrypted key, in bytes of JSON.
 const MAX_SESSION_BYTES: usize = 8 * 1024;
-/// Bytes of the public key that a session's id is the base64 of.
-const SESSION_ID_BYTES: usize = 32;
-
-/// Longest id of a room before its server's name, in bytes.
-const MAX_OPAQUE_BYTES: usize = 64;
 
 /// A key in a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +38,7 @@ impl Session {
         session_id: &str,
         data: &Raw<KeyBackupData>,
     ) -> Result<Self> {
-        check_ids(room, session_id)?;
+        ciphertext::backup_ids(room.as_str(), session_id)?;
         if data.json().get().len() > MAX_SESSION_BYTES {
             return Err(Error::too_large(
                 "A key in the backup may have at most 8 KiB.",
@@ -95,34 +89,12 @@ impl Session {
     }
 }
 
-/// Both ids come from the client and are kept: neither may be used to write something else into them.
-fn check_ids(room: &RoomId, session_id: &str) -> Result<()> {
-    let decoded = STANDARD_NO_PAD.decode(session_id.trim_end_matches('='));
-    if decoded.is_ok_and(|key| key.len() == SESSION_ID_BYTES) && is_opaque(room) {
-        Ok(())
-    } else {
-        Err(Error::invalid_param(
-            "A room id or a session id in the backup is not of the form that Matrix uses.",
-        ))
-    }
-}
-
-/// Whether a room id is `!`, url-safe characters, and at most a server's name: keys may be of rooms on another server.
-fn is_opaque(room: &RoomId) -> bool {
-    let rest = room.as_str().trim_start_matches('!');
-    let opaque = rest.split_once(':').map_or(rest, |(opaque, _)| opaque);
-    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    opaque.len() <= MAX_OPAQUE_BYTES
-        && opaque.bytes().all(is_safe)
-        && (opaque.len() == rest.len() || room.server_name().is_some())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use ruma::RoomId;
+    use respite_protocol::ciphertext::backup_ids;
 
-    use super::{Session, check_ids};
+    use super::Session;
 
     prop_compose! {
         fn session()(
@@ -180,21 +152,22 @@ mod tests {
     #[test]
     fn words_cannot_be_kept_as_ids() {
         let session = "gRIH2JZ8Mdz5Wy1sYCMhQWXRxI5nfNaoqSVqnEV7t0A";
-        let room = |id| RoomId::parse(id).unwrap();
-        check_ids(&room("!Ux9-night_Shift:localhost"), session).unwrap();
-        check_ids(
-            &room("!gRIH2JZ8Mdz5Wy1sYCMhQWXRxI5nfNaoqSVqnEV7t0A"),
-            session,
-        )
-        .unwrap();
-        for words in ["", "I cannot sleep", "short", &session.repeat(2)] {
-            check_ids(&room("!abc:localhost"), words).unwrap_err();
+        backup_ids("!Ux9-night_Shift:localhost", session).unwrap();
+        backup_ids("!gRIH2JZ8Mdz5Wy1sYCMhQWXRxI5nfNaoqSVqnEV7t0A", session).unwrap();
+        for words in [
+            "",
+            "I cannot sleep",
+            "short",
+            &session.repeat(2),
+            "SVdhbnRUb0RpZVRvbmlnaHRQbGVhc2VIZWxwTWVOb3c",
+        ] {
+            backup_ids("!abc:localhost", words).unwrap_err();
         }
         for words in [
             "!I cannot sleep:localhost",
             &format!("!{}:localhost", "a".repeat(65)),
         ] {
-            check_ids(&room(words), session).unwrap_err();
+            backup_ids(words, session).unwrap_err();
         }
     }
 }

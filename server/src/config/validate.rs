@@ -81,6 +81,13 @@ impl Config {
                 "Write at least 1; to let nobody in, set registration.mode = \"closed\".",
             );
         }
+        if self.limits.requests == 0 || self.limits.costly_requests == 0 {
+            return wrong(
+                "limits",
+                "requests",
+                "With 0 nobody could use the server; write at least 1, also for costly_requests.",
+            );
+        }
         self.validate_connections()?;
         match (&self.tls.certificate, &self.tls.key) {
             (Some(_), None) => wrong("tls", "certificate", "Set tls.key too."),

@@ -7,15 +7,15 @@ use ruma::{
     api::client::keys::claim_keys::v3::{Request, Response},
 };
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
 
 use super::{ClaimedKey, FALLBACK_KEYS, KEY_COUNTS, ONE_TIME_KEYS, RECENTLY_CLAIMED};
 use crate::{
     auth::Device,
     endpoint::endpoint,
     error::{Error, Result},
+    rooms::membership,
     state::App,
-    store::{Page, Store, StoreError, Tx},
+    store::{Page, Store, StoreError, Turns, Tx},
 };
 
 /// Most devices that one request claims a key of.
@@ -29,9 +29,10 @@ pub(super) fn router() -> Router<App> {
     endpoint::<_, _, _, _>(claim)
 }
 
-/// A device without any key left is missing from the answer, as the specification has it. Each key is claimed in a
+/// A device without any key left is missing from the answer, as the specification has it, and so are those of strangers:
+/// nobody else may use up somebody's keys. Each key is claimed in a
 /// commit of its own: one that was claimed for a request that then failed is spent, never given out again.
-async fn claim(app: App, _: Device, request: Request) -> Result<Response> {
+pub(super) async fn claim(app: App, me: Device, request: Request) -> Result<Response> {
     let wanted: Vec<(OwnedUserId, OwnedDeviceId, OneTimeKeyAlgorithm)> = request
         .one_time_keys
         .into_iter()
@@ -47,6 +48,11 @@ async fn claim(app: App, _: Device, request: Request) -> Result<Response> {
         ));
     }
     let store = &app.store;
+    let users = wanted.iter().map(|(user, ..)| &**user);
+    let acquainted = membership::acquainted(store, &me.user, users).await?;
+    let wanted = wanted
+        .into_iter()
+        .filter(|(user, ..)| acquainted.contains(user));
     let claimed: Vec<_> = stream::iter(wanted)
         .map(|(user, device, algorithm)| async move {
             let key = one(store, &user, &device, algorithm.as_ref()).await?;
@@ -82,7 +88,8 @@ pub(super) async fn one(
     device: &DeviceId,
     algorithm: &str,
 ) -> Result<Option<(String, String)>, StoreError> {
-    let _turn = turn(user, device).lock().await;
+    static TURNS: Turns = Turns::new();
+    let _turn = TURNS.wait((user, device)).await;
     let claimed = store
         .transact(|mut tx| async move {
             let key = one_in(&mut tx, user, device, algorithm).await?;
@@ -147,20 +154,6 @@ async fn remember_in(
     }
     tx.append(&RECENTLY_CLAIMED, (user, device), &claimed)
         .map(drop)
-}
-
-/// The queue of those who claim a key of this device; devices share a few queues.
-fn turn(user: &UserId, device: &DeviceId) -> &'static Mutex<()> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    const QUEUES: usize = 256;
-    static TURNS: [Mutex<()>; QUEUES] = [const { Mutex::const_new(()) }; QUEUES];
-    static ONLY: Mutex<()> = Mutex::const_new(());
-    let mut hasher = DefaultHasher::new();
-    (user, device).hash(&mut hasher);
-    usize::try_from(hasher.finish() % QUEUES as u64)
-        .ok()
-        .and_then(|queue| TURNS.get(queue))
-        .unwrap_or(&ONLY)
 }
 
 #[cfg(test)]

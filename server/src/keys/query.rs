@@ -16,6 +16,7 @@ use crate::{
     endpoint::endpoint,
     error::{Error, Result},
     gate,
+    rooms::membership,
     state::App,
     store::{Page, Store},
 };
@@ -29,17 +30,24 @@ pub(super) fn router() -> Router<App> {
     endpoint::<_, _, _, _>(query)
 }
 
-/// Any user of this server may be asked about. Every such user is in the answer, if need be with no devices: a client
-/// takes a missing one for a failure and asks again and again.
+/// Any user of this server may be asked about, but only acquaintances' keys are told: a stranger looks like somebody who
+/// does not exist. Every such user is in the answer, if need be with no devices: a client takes a missing one for a failure
+/// and asks again and again.
 pub(super) async fn query(app: App, me: Device, request: Request) -> Result<Response> {
     if request.device_keys.len() > MAX_USERS {
         return Err(Error::too_large(
             "Too many users at once. Ask about at most 1,000 in one request.",
         ));
     }
+    let users = request.device_keys.keys().map(|user| &**user);
+    let acquainted = membership::acquainted(&app.store, &me.user, users).await?;
     let mut response = Response::new();
     for (user, devices) in request.device_keys {
         if user.server_name() != app.server_name() {
+            continue;
+        }
+        if !acquainted.contains(&user) {
+            response.device_keys.insert(user, BTreeMap::new());
             continue;
         }
         let found = device_keys(&app.store, &user, &devices, &me.user).await?;

@@ -3,14 +3,16 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use ruma::{
     CanonicalJsonObject, OwnedUserId,
-    api::client::keys::{get_keys, upload_keys, upload_signatures, upload_signing_keys},
+    api::client::keys::{
+        claim_keys, get_keys, upload_keys, upload_signatures, upload_signing_keys,
+    },
     events::room::member::MembershipState,
     serde::Raw,
     signatures::{Ed25519KeyPair, sign_json},
 };
 use serde_json::{Value, json};
 
-use super::{cross_signing, devices_changed_in, query, signatures, upload};
+use super::{claim, cross_signing, devices_changed_in, query, signatures, upload};
 use crate::{
     auth::Device,
     error::{Error, Result},
@@ -122,6 +124,25 @@ impl Person {
         response.failures.values().map(BTreeMap::len).sum()
     }
 
+    /// A room in which these are joined.
+    async fn meet(&self, server: &Server, others: &[&Person]) {
+        let app = &server.app;
+        let members = others
+            .iter()
+            .map(|other| (other.me.user.clone(), MembershipState::Join));
+        let room = &NewRoom {
+            members: members.collect(),
+            ..NewRoom::default()
+        };
+        app.store
+            .transact(async |mut tx| {
+                create::create_in(&mut tx, app, &self.me.user, room.clone()).await?;
+                Ok::<_, Error>((tx, ()))
+            })
+            .await
+            .unwrap();
+    }
+
     async fn look_up(&self, server: &Server, whom: &Person) -> get_keys::v3::Response {
         let mut request = get_keys::v3::Request::new();
         request.device_keys.insert(whom.me.user.clone(), Vec::new());
@@ -155,6 +176,7 @@ fn signers<T>(object: &Raw<T>) -> Vec<String> {
 async fn a_device_is_found_with_the_keys_that_it_has_signed() {
     let server = Server::new().await;
     let (nurse, therapist) = (Person::new("nurse"), Person::new("therapist"));
+    therapist.meet(&server, &[&nurse]).await;
     nurse
         .publish_device(&server, nurse.device_keys())
         .await
@@ -165,6 +187,41 @@ async fn a_device_is_found_with_the_keys_that_it_has_signed() {
     assert!(
         therapist.look_up(&server, &therapist).await.device_keys[&therapist.me.user].is_empty()
     );
+}
+
+#[tokio::test]
+async fn a_stranger_finds_and_claims_nothing() {
+    let server = Server::new().await;
+    let (nurse, stranger) = (Person::new("nurse"), Person::new("stranger"));
+    nurse
+        .publish_device(&server, nurse.device_keys())
+        .await
+        .unwrap();
+    nurse.publish_identity(&server).await.unwrap();
+    let key = nurse
+        .device
+        .sign(&nurse.me.user, json!({ "key": CURVE_KEY }));
+    let mut request = upload_keys::v3::Request::new();
+    request
+        .one_time_keys
+        .insert("signed_curve25519:AAAAAQ".try_into().unwrap(), raw(key));
+    upload::upload(server.app.clone(), nurse.me.clone(), request)
+        .await
+        .unwrap();
+    let found = stranger.look_up(&server, &nurse).await;
+    assert!(found.device_keys[&nurse.me.user].is_empty() && found.master_keys.is_empty());
+    let claimed = async || {
+        let wanted = [(
+            nurse.me.user.clone(),
+            [("PHONE".into(), "signed_curve25519".into())].into(),
+        )];
+        let request = claim_keys::v3::Request::new(wanted.into());
+        let claimed = claim::claim(server.app.clone(), stranger.me.clone(), request).await;
+        claimed.unwrap().one_time_keys.len()
+    };
+    assert_eq!(claimed().await, 0);
+    stranger.meet(&server, &[&nurse]).await;
+    assert_eq!(claimed().await, 1);
 }
 
 #[tokio::test]
@@ -251,6 +308,7 @@ async fn everybody_sees_that_she_vouches_for_her_phone_but_not_whom_she_has_veri
         Person::new("therapist"),
         Person::new("other"),
     );
+    therapist.meet(&server, &[&nurse, &other]).await;
     for person in [&nurse, &therapist] {
         person
             .publish_device(&server, person.device_keys())

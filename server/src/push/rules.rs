@@ -11,7 +11,7 @@ use ruma::{
     },
     push::{
         Action, AnyPushRuleRef, InsertPushRuleError, NewConditionalPushRule, NewPatternedPushRule,
-        NewPushRule, NewSimplePushRule, RemovePushRuleError, RuleKind, Ruleset,
+        NewPushRule, NewSimplePushRule, PushCondition, RemovePushRuleError, RuleKind, Ruleset,
     },
 };
 use serde::Deserialize;
@@ -30,6 +30,12 @@ use crate::{
 
 /// Most rules that a user has, the specification's among them.
 const MAX_RULES: usize = 500;
+/// Most conditions of a rule; the specification's own have three at most.
+const MAX_CONDITIONS: usize = 10;
+/// Most actions of a rule.
+const MAX_ACTIONS: usize = 10;
+/// Largest set of a user's rules, in bytes of JSON: it is read for everything that they may be notified of.
+const MAX_RULES_BYTES: usize = 64 * 1024;
 /// Longest id of a rule, in bytes.
 const MAX_RULE_ID_BYTES: usize = ciphertext::MAX_ID_BYTES;
 
@@ -132,9 +138,7 @@ async fn set(
     change(&app, &me.user, |rules| {
         let count = rules.iter().count();
         if count >= MAX_RULES && rules.get(rule.kind(), rule.rule_id()).is_none() {
-            return Err(Error::too_large(
-                "You have too many push rules. Remove one first.",
-            ));
+            return Err(too_much());
         }
         rules
             .insert(rule.clone(), after, before)
@@ -189,6 +193,7 @@ async fn set_actions(
         Error::bad_json("The actions must hold no fractions and no numbers beyond 2^53.")
     })?;
     let actions: Vec<Action> = read_back(&ciphertext::push_actions(actions)?)?;
+    check_size(&[], &actions)?;
     change(&app, &me.user, |rules| {
         rules
             .set_actions(request.kind.clone(), &request.rule_id, actions.clone())
@@ -204,6 +209,19 @@ fn found<'a>(rules: &'a Ruleset, kind: RuleKind, rule_id: &str) -> Result<AnyPus
 
 fn no_such_rule() -> Error {
     Error::not_found("There is no such push rule.")
+}
+
+fn too_much() -> Error {
+    Error::too_large("You have too many push rules. Remove one first.")
+}
+
+fn check_size(conditions: &[PushCondition], actions: &[Action]) -> Result<()> {
+    if conditions.len() > MAX_CONDITIONS || actions.len() > MAX_ACTIONS {
+        return Err(Error::too_large(
+            "A push rule may have at most 10 conditions and 10 actions.",
+        ));
+    }
+    Ok(())
 }
 
 fn not_inserted(error: InsertPushRuleError) -> Error {
@@ -232,7 +250,11 @@ async fn change(
                 None => Ruleset::server_default(user),
             };
             change(&mut rules)?;
-            tx.put(&PUSH_RULES, user, &gate::text(&rules)?)?;
+            let text = gate::text(&rules)?;
+            if text.len() > MAX_RULES_BYTES {
+                return Err(too_much());
+            }
+            tx.put(&PUSH_RULES, user, &text)?;
             inbox::deliver(
                 &mut tx,
                 user,
@@ -250,7 +272,7 @@ fn through_gate(rule: NewPushRule) -> Result<NewPushRule> {
     struct Body {
         actions: Vec<Action>,
         #[serde(default)]
-        conditions: Vec<ruma::push::PushCondition>,
+        conditions: Vec<PushCondition>,
         #[serde(default)]
         pattern: String,
     }
@@ -278,6 +300,7 @@ fn through_gate(rule: NewPushRule) -> Result<NewPushRule> {
         rule.rule_id(),
         body,
     )?)?;
+    check_size(&conditions, &actions)?;
     Ok(match rule {
         NewPushRule::Override(rule) => NewPushRule::Override(NewConditionalPushRule::new(
             rule.rule_id,
@@ -304,4 +327,37 @@ fn through_gate(rule: NewPushRule) -> Result<NewPushRule> {
 fn read_back<T: serde::de::DeserializeOwned>(content: &impl serde::Serialize) -> Result<T> {
     serde_json::from_str(&gate::text(content)?)
         .map_err(|_| Error::bad_json("The push rule has the wrong form."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Server, device};
+
+    fn rule(id: &str, conditions: usize) -> set_pushrule::v3::Request {
+        let condition = json!({ "kind": "sender_notification_permission", "key": "room" });
+        let condition: PushCondition = serde_json::from_value(condition).unwrap();
+        let rule = NewConditionalPushRule::new(id.to_owned(), vec![condition; conditions], vec![]);
+        set_pushrule::v3::Request::new(NewPushRule::Override(rule))
+    }
+
+    #[tokio::test]
+    async fn neither_one_rule_nor_all_together_grow_without_end() {
+        let server = Server::new().await;
+        let me = || device("nurse", "PHONE");
+        set(server.app.clone(), me(), rule("large", 11))
+            .await
+            .unwrap_err();
+        let mut accepted = 0;
+        while accepted < MAX_RULES {
+            let next = rule(&format!("rule{accepted}"), 10);
+            if set(server.app.clone(), me(), next).await.is_err() {
+                break;
+            }
+            accepted += 1;
+        }
+        let kept = server.app.store.get(&PUSH_RULES, &me().user).await.unwrap();
+        assert!(kept.unwrap().len() <= MAX_RULES_BYTES);
+        assert!((10..MAX_RULES).contains(&accepted), "{accepted}");
+    }
 }

@@ -108,12 +108,14 @@ impl Readable {
         state::at(app, &self.room_id, self.last()).await
     }
 
-    /// The state at a position, or when the user left, whichever is earlier.
+    /// The state at a position that the user may read; at the next one that they may, or when they left, if they may not
+    /// read this one.
     ///
     /// # Errors
     /// The store's.
     pub async fn state_at(&self, app: &App, position: u64) -> Result<Arc<RoomState>> {
-        state::at(app, &self.room_id, position.min(self.last())).await
+        let position = self.history.next(position).unwrap_or(self.last());
+        state::at(app, &self.room_id, position).await
     }
 
     /// An event of this room, and where it is.

@@ -117,13 +117,19 @@ pub(super) const MEGOLM: &str = "m.megolm.v1.aes-sha2";
 /// Makes a room, inside a transaction.
 ///
 /// # Errors
-/// 400 `M_INVALID_ROOM_STATE` if what is asked for does not go together, 400 `M_UNSUPPORTED_ROOM_VERSION`.
+/// 400 `M_INVALID_ROOM_STATE` if what is asked for does not go together, 400 `M_UNSUPPORTED_ROOM_VERSION`, 404
+/// `M_NOT_FOUND` if somebody is invited who has no account here.
 pub async fn create_in(
     tx: &mut Tx,
     app: &App,
     creator: &UserId,
     room: NewRoom,
 ) -> Result<OwnedRoomId> {
+    // Somebody who is in the room from the beginning may get their account in this very transaction.
+    let invited = |(_, state): &&(_, MembershipState)| *state == MembershipState::Invite;
+    for (user, _) in room.members.iter().filter(invited) {
+        membership::exists(tx.store(), user).await?;
+    }
     let version = room
         .version
         .clone()
@@ -147,7 +153,7 @@ pub async fn create_in(
         draft.push(tx, creator, event).await.map_err(unfitting)?;
     }
     for (user, state) in &room.members {
-        let mut content = membership::content(app, user, &MembershipState::Invite).await?;
+        let mut content = membership::invitation(app, creator, user).await?;
         if room.is_direct {
             content.insert("is_direct".to_owned(), true.into());
         }

@@ -32,6 +32,9 @@ use crate::{
 /// The most people that may be in a room: every event is told to each of them.
 pub const MAX_MEMBERS: usize = 1_000;
 
+/// The most pieces of state that a room may have: the whole state is in memory while the room is in use.
+pub const MAX_STATE_ENTRIES: usize = 5_000;
+
 /// How many random letters name a room whose id is not a hash.
 const ROOM_ID_LENGTH: usize = 18;
 
@@ -77,10 +80,7 @@ impl<'a> Draft<'a> {
     pub async fn open(tx: &mut Tx, app: &'a App, room_id: &RoomId) -> Result<Self> {
         let row = tx.get(&ROOMS, room_id).await?.ok_or_else(not_in_room)?;
         let state = state::of_row(app, room_id, &row).await?;
-        let latest = match app.rooms.latest(room_id) {
-            Some(latest) => Some(latest),
-            None => Latest::read(tx.store(), room_id).await?,
-        };
+        let latest = Latest::of(app, room_id).await?;
         let read_up_to = latest.as_ref().map(|latest| latest.position);
         Ok(Self {
             app,
@@ -164,11 +164,21 @@ impl<'a> Draft<'a> {
         &mut self,
         tx: &mut Tx,
         sender: &UserId,
-        event: NewEvent,
+        mut event: NewEvent,
     ) -> Result<Appended> {
         if event.kind == "m.room.create" {
             // The authorisation rules of state would let it pass.
             return Err(not_allowed());
+        }
+        if let Some(key) = &event.state_key
+            && self.state.get(&event.kind, key).is_none()
+            && self.state.count() >= MAX_STATE_ENTRIES
+        {
+            return Err(Error::forbidden("This room holds no more state."));
+        }
+        if event.kind == "m.room.member" {
+            self.is_somebody(event.state_key.as_deref())?;
+            self.vouch(tx, sender, &mut event).await?;
         }
         let redaction = match &event.redacts {
             Some(target) => Some(Redaction::of(tx.store(), &self.state, sender, target).await?),
@@ -214,6 +224,34 @@ impl<'a> Draft<'a> {
             written.state = Some((state, self.changes));
         }
         Ok(written)
+    }
+
+    /// A user id is a place for words, and those of old grammars for any words.
+    fn is_somebody(&self, state_key: Option<&str>) -> Result<()> {
+        state_key
+            .and_then(|key| <&UserId>::try_from(key).ok())
+            .filter(|user| user.server_name() == self.app.server_name())
+            .filter(|user| user.validate_strict().is_ok())
+            .map(|_| ())
+            .ok_or_else(|| Error::invalid_param("Only users of this server are in its rooms."))
+    }
+
+    /// Who lets somebody into a room that is open to the members of another one is found out here, whatever the event
+    /// says: the authorisation rules believe it.
+    async fn vouch(&self, tx: &mut Tx, sender: &UserId, event: &mut NewEvent) -> Result<()> {
+        const FIELD: &str = "join_authorised_via_users_server";
+        event.content.remove(FIELD);
+        let membership = event.content.get("membership");
+        let joins = membership.and_then(|membership| membership.as_str()) == Some("join");
+        if joins
+            && event.state_key.as_deref() == Some(sender.as_str())
+            && let Some(by) = membership::authorised_by(tx, &self.state, sender).await?
+        {
+            event
+                .content
+                .insert(FIELD.to_owned(), by.to_string().into());
+        }
+        Ok(())
     }
 
     fn seal(&self, sender: &UserId, event: NewEvent) -> Result<StoredEvent> {
@@ -405,7 +443,8 @@ impl<'a> Draft<'a> {
             .collect();
         push::notify_in(tx, &incoming, told.into_iter()).await?;
         // Who writes or comes in has seen what was there, the invitation included.
-        let comes_in = || event.state_key.as_deref() == Some(event.sender.as_str()) && event.joins();
+        let comes_in =
+            || event.state_key.as_deref() == Some(event.sender.as_str()) && event.joins();
         if (event.state_key.is_none() || comes_in())
             && let Some(read) = self.read_up_to
         {
@@ -441,6 +480,15 @@ impl Written {
 }
 
 impl Latest {
+    /// What this process knows is the newest only if nothing came since: not everybody who writes tells it.
+    async fn of(app: &App, room_id: &RoomId) -> Result<Option<Self>> {
+        let head = app.store.head(&TIMELINE, room_id).await?;
+        match app.rooms.latest(room_id) {
+            Some(latest) if latest.position >= head => Ok(Some(latest)),
+            _ => Self::read(&app.store, room_id).await,
+        }
+    }
+
     async fn read(store: &Store, room_id: &RoomId) -> Result<Option<Self>> {
         let newest = store.before(&TIMELINE, room_id, u64::MAX, 1).await?.pop();
         Ok(newest.map(|(position, event)| Self {

@@ -2,6 +2,7 @@
 //!
 //! [Specification](https://spec.matrix.org/v1.18/client-server-api/#room-membership)
 
+mod acquaintance;
 mod change;
 mod endpoints;
 
@@ -10,9 +11,12 @@ use std::collections::BTreeSet;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::room::member::MembershipState};
 use serde::{Deserialize, Serialize};
 
-pub use self::change::{announce_profile, ban, forget, invite, join, kick, knock, leave, unban};
+pub use self::{
+    acquaintance::acquainted,
+    change::{announce_profile, ban, forget, invite, join, kick, knock, leave, unban},
+};
 pub(super) use self::{
-    change::{content, exists},
+    change::{authorised_by, content, exists, invitation},
     endpoints::router,
 };
 use super::state;

@@ -42,7 +42,7 @@ async fn send_message(
     let mut content = gate::canonical(request.body.json().get())?;
     if guarded(&app, &me, &request.room_id).await? {
         ciphertext::transaction_id(request.txn_id.as_str())?;
-        content = ciphertext::message_event(&kind, content)?;
+        content = gate::message(&me, &kind, content)?;
     }
     let event = match kind.as_str() {
         "m.room.redaction" => redaction(content)?,
@@ -78,8 +78,9 @@ async fn send_state(
     let mut content = gate::canonical(request.body.json().get())?;
     let state = state::current(&app, room).await?.ok_or_else(not_in_room)?;
     let own = kind == "m.room.member" && key == me.user.as_str();
+    let has_a_part = state.is_joined(&me.user) || (own && may_come_in(&state, &me.user));
     // Before the gate, whose answer depends on the room.
-    if !state.is_joined(&me.user) && !(own && may_come_in(&state, &me.user)) {
+    if !has_a_part {
         return Err(not_in_room());
     }
     if gate::guards(&app.config, state.is_therapy()) {
@@ -89,7 +90,7 @@ async fn send_state(
         };
         content = ciphertext::state_event(&kind, &key, content, context)?;
         if kind == "m.room.member" {
-            content = with_pseudonym(&app, &key, content).await?;
+            content = with_pseudonym(&app, &me, &key, content).await?;
         }
     }
     if let Some(same) = already(&state, &me.user, &kind, &key, &content)? {
@@ -125,7 +126,11 @@ fn may_come_in(state: &RoomState, user: &UserId) -> bool {
         state.membership(user),
         MembershipState::Invite | MembershipState::Knock
     );
-    invited || !matches!(state.join_rule(), JoinRuleKind::Invite | JoinRuleKind::Private)
+    invited
+        || !matches!(
+            state.join_rule(),
+            JoinRuleKind::Invite | JoinRuleKind::Private
+        )
 }
 
 /// A redaction that was sent as an ordinary message.
@@ -144,21 +149,23 @@ fn redaction(mut content: CanonicalJsonObject) -> Result<NewEvent> {
 /// A member event says what its user is called, and nothing that a client would like to say instead.
 async fn with_pseudonym(
     app: &App,
+    me: &Device,
     key: &str,
     mut content: CanonicalJsonObject,
 ) -> Result<CanonicalJsonObject> {
     let user = <&UserId>::try_from(key)
         .map_err(|_| Error::invalid_param("The state key of a member event is a user id."))?;
-    membership::exists(app, user).await?;
+    membership::exists(&app.store, user).await?;
     let membership = content
         .get("membership")
         .and_then(|membership| membership.as_str());
-    let named = matches!(membership, Some("invite" | "join" | "knock"));
+    let named = match membership {
+        Some("invite") => membership::invitation(app, &me.user, user).await?,
+        Some("join" | "knock") => membership::content(app, user, &MembershipState::Join).await?,
+        _ => CanonicalJsonObject::new(),
+    };
     content.remove("displayname");
-    if named {
-        let named = membership::content(app, user, &MembershipState::Join).await?;
-        content.extend(named.into_iter().filter(|(key, _)| key == "displayname"));
-    }
+    content.extend(named.into_iter().filter(|(key, _)| key == "displayname"));
     Ok(content)
 }
 

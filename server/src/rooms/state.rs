@@ -250,6 +250,11 @@ impl RoomState {
         self.entries.values().flat_map(BTreeMap::values)
     }
 
+    /// How many state events there are.
+    pub fn count(&self) -> usize {
+        self.entries.values().map(BTreeMap::len).sum()
+    }
+
     /// The state events of a type, ordered by key.
     pub fn of_type(&self, kind: &str) -> impl Iterator<Item = &Arc<StateEntry>> {
         self.entries

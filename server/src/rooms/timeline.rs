@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{error::Result, store::Store};
 
-/// The most events that one request is answered with.
-pub const MAX_EVENTS: usize = 1_000;
+/// The most events that one request is answered with, whatever it asks for: each may have 64 KiB.
+pub const MAX_EVENTS: usize = 100;
 
 /// The most events that one request looks at; a filter that lets few through gets a token to go on with.
 const MAX_SCANNED: usize = 10_000;

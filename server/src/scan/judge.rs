@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use respite_protocol::ciphertext::{self, StateContext, Verdict};
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, UserId, push::Ruleset};
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, RoomId, UserId, push::Ruleset};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -135,11 +135,9 @@ pub(super) fn one_time_key(algorithm: &str, id: &str, key: &str) -> Judged {
     }
 }
 
-/// A key in a backup. Its session's id is one of the client's words, too: it must be the base64 of a public key.
-pub(super) fn backed_up(session_id: &str, session: &Session) -> Judged {
-    decoded(session_id)
-        .filter(|id| id.len() == 32)
-        .ok_or(Flaw::Refused)?;
+/// A key in a backup. The ids that it is kept under are the client's words, too.
+pub(super) fn backed_up(room: &RoomId, session_id: &str, session: &Session) -> Judged {
+    ciphertext::backup_ids(room.as_str(), session_id).map_err(|_| Flaw::Refused)?;
     let data = object(&session.session_data)?;
     let fields = [
         ("first_message_index", number(session.first_message_index)?),
@@ -203,7 +201,10 @@ pub(super) fn tags(text: &str) -> Judged {
 
 fn fields(value: &Value) -> Result<Vec<(&str, &Value)>, Flaw> {
     let object = value.as_object().ok_or(Flaw::Unreadable)?;
-    Ok(object.iter().map(|(key, value)| (key.as_str(), value)).collect())
+    Ok(object
+        .iter()
+        .map(|(key, value)| (key.as_str(), value))
+        .collect())
 }
 
 /// A user's push rules: the specification's, with other actions at most, and rules of their own that the gate takes.

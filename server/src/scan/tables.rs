@@ -63,6 +63,7 @@ pub(super) fn rows() -> Vec<Row> {
         to_device::REMOVED,
         to_device::SENT,
         to_device::SENT_ORDER,
+        to_device::SHARES,
         backup::LATEST_BACKUP,
         media::ROOM_MEDIA,
         media::RESERVED,
@@ -198,8 +199,8 @@ fn encryption() -> Vec<Row> {
             })
         }),
         row(backup::BACKED_UP.describe(), "key backups", |_, pair| {
-            let ((_, _, _, id), session) = backup::BACKED_UP.decode_entry(pair)?;
-            judge::backed_up(&id, &session)
+            let ((_, _, room, id), session) = backup::BACKED_UP.decode_entry(pair)?;
+            judge::backed_up(&room, &id, &session)
         }),
         row(
             to_device::TO_DEVICE.describe(),

@@ -77,12 +77,12 @@ async fn settle(app: &App, id: &String, now: u64, may_release: bool) -> Result<(
             let Some(mut item) = tx.get(&SCHEDULED, id).await? else {
                 return Ok((tx, ()));
             };
-            if item.fate != Fate::Waiting || item.release > now {
+            if !item.waits() || item.release > now {
                 return Ok((tx, ()));
             }
             tx.delete(&DUE, (item.release, id));
             let event = item.event.take();
-            item.fate = match event {
+            let fate = match event {
                 Some((kind, content)) if may_release && wanted(&app.store, &item, now).await? => {
                     let event = NewEvent {
                         kind,
@@ -96,6 +96,7 @@ async fn settle(app: &App, id: &String, now: u64, may_release: bool) -> Result<(
                 }
                 _ => Fate::Dropped,
             };
+            item.end(fate, now);
             tx.put(&SCHEDULED, id, &item)?;
             Ok::<_, Error>((tx, ()))
         })

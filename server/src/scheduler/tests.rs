@@ -74,6 +74,8 @@ impl Night {
             unless_written_since: None,
             follows: None,
             fate: Fate::Waiting,
+            ended: None,
+            request: [0; 32],
             event: Some((
                 "m.room.encrypted".to_owned(),
                 r#"{"algorithm":"m.megolm.v1.aes-sha2"}"#.to_owned(),
@@ -82,7 +84,11 @@ impl Night {
     }
 
     async fn plan(&self, number: u8, event: Scheduled) -> String {
-        schedule(&self.app, [number; 32], event).await.unwrap()
+        let event = Scheduled {
+            request: [number; 32],
+            ..event
+        };
+        schedule(&self.app, event).await.unwrap()
     }
 
     /// How many check-ins are in the room, and what became of each of these.
@@ -296,24 +302,71 @@ async fn a_check_in_of_someone_who_has_left_is_dropped() {
 async fn a_room_holds_a_limited_number_and_forgets_what_is_long_over() {
     let night = Night::begin().await;
     for number in 0..u16::try_from(MAX_PROMPTS_PER_ROOM).unwrap() {
-        let mut key = [0; 32];
-        key[..2].copy_from_slice(&number.to_be_bytes());
-        schedule(&night.app, key, night.check_in(1)).await.unwrap();
+        let event = numbered(night.check_in(1), number);
+        schedule(&night.app, event).await.unwrap();
     }
     let late = Scheduled {
         release: NINE + 2 * REMEMBERED_MS,
+        request: [255; 32],
         ..night.check_in(0)
     };
-    schedule(&night.app, [255; 32], late.clone())
-        .await
-        .unwrap_err();
+    schedule(&night.app, late.clone()).await.unwrap_err();
     night.at(1, &[]).await;
     night
         .time
         .store(NINE + HOUR + REMEMBERED_MS + 1, Ordering::Relaxed);
-    schedule(&night.app, [255; 32], late).await.unwrap();
+    schedule(&night.app, late).await.unwrap();
     assert_eq!(
         of_room(&night.app.store, &night.room).await.unwrap().len(),
         1
     );
+}
+
+fn numbered(event: Scheduled, number: u16) -> Scheduled {
+    let mut request = [0; 32];
+    request[..2].copy_from_slice(&number.to_be_bytes());
+    Scheduled { request, ..event }
+}
+
+#[tokio::test]
+async fn the_nurse_cannot_keep_the_therapist_from_planning() {
+    let night = Night::begin().await;
+    let own = Scheduled {
+        sender: night.nurse.clone(),
+        ..night.check_in(1)
+    };
+    for number in 0..u16::try_from(MAX_OF_OTHERS).unwrap() {
+        schedule(&night.app, numbered(own.clone(), number))
+            .await
+            .unwrap();
+    }
+    schedule(&night.app, numbered(own, 999)).await.unwrap_err();
+    night.plan(255, night.check_in(1)).await;
+}
+
+#[tokio::test]
+async fn what_was_cancelled_is_forgotten_with_its_request_however_far_ahead_it_was_planned() {
+    let night = Night::begin().await;
+    let id = night.plan(1, night.check_in(24 * 365)).await;
+    cancel(&night.app, &night.therapist, &id).await.unwrap();
+    let later = NINE + REMEMBERED_MS + 1;
+    night.time.store(later, Ordering::Relaxed);
+    night.plan(2, night.check_in(24 * 365)).await;
+    let store = &night.app.store;
+    assert_eq!(of_room(store, &night.room).await.unwrap().len(), 1);
+    assert_eq!(store.get(&REQUESTS, [1; 32]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn who_has_left_moves_and_cancels_nothing() {
+    let night = Night::begin().await;
+    let id = night.plan(1, night.check_in(1)).await;
+    membership::leave(&night.app, &night.nurse, &night.room)
+        .await
+        .unwrap();
+    postpone(&night.app, &night.nurse, &id, NINE + 5 * HOUR)
+        .await
+        .unwrap_err();
+    cancel(&night.app, &night.nurse, &id).await.unwrap_err();
+    assert_eq!(night.at(1, &[&id]).await, (1, vec![Fate::Released]));
 }

@@ -11,11 +11,11 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
-        X_CONTENT_TYPE_OPTIONS,
+        ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+        REFERRER_POLICY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
     },
 };
 
@@ -51,6 +51,10 @@ const CAUTIOUS: [(HeaderName, &str); 4] = [
     ),
 ];
 
+/// A body that has arrived with the headers, or nearly so, in bytes.
+const SHORT_BODY: u64 = 16 << 10;
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 /// Puts all of this around a router.
 pub(super) fn wrap(router: Router) -> Router {
     router.layer(middleware::from_fn(around))
@@ -61,6 +65,7 @@ async fn around(endpoint: Option<MatchedPath>, request: Request, next: Next) -> 
     let method = request.method().clone();
     let (unread, request) = Unread::of(request);
     let under_way = UnderWay::new(endpoint);
+    let long = has_long_body(&request);
     let mut response = if method == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
@@ -72,6 +77,10 @@ async fn around(endpoint: Option<MatchedPath>, request: Request, next: Next) -> 
     set_headers(response.headers_mut());
     unread.tell(response.headers_mut());
     let status = response.status();
+    if long && (status.is_client_error() || status.is_server_error()) {
+        // The rest of the body may not be read: a client that is told so asks again on another connection.
+        response.headers_mut().insert(CONNECTION, CLOSE);
+    }
     let took = under_way.answered(&method, status);
     tracing::debug!(
         method = method_label(&method),
@@ -81,6 +90,14 @@ async fn around(endpoint: Option<MatchedPath>, request: Request, next: Next) -> 
         "answered"
     );
     response
+}
+
+/// Whether HTTP/1 carries a body that may still be on its way when it is refused.
+fn has_long_body(request: &Request) -> bool {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    request.version() < Version::HTTP_2 && (chunked || length.is_some_and(|it| it > SHORT_BODY))
 }
 
 fn set_headers(headers: &mut HeaderMap) {

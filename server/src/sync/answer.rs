@@ -36,6 +36,8 @@ use crate::{
 pub(super) const MAX_ENTRIES: usize = 2_000;
 /// How many messages to a device one answer has.
 pub(super) const MAX_TO_DEVICE: usize = 100;
+/// How many bytes of content they have; the first message comes whatever its size.
+const MAX_TO_DEVICE_BYTES: usize = 1024 * 1024;
 
 /// An answer, and what the poll must know about it.
 pub(super) struct Answer {
@@ -293,13 +295,16 @@ impl<'a> Answerer<'a> {
             .after(&TO_DEVICE, list, after, MAX_TO_DEVICE)
             .await?;
         answer.more |= found.len() == MAX_TO_DEVICE;
+        let mut bytes = 0;
         for (number, message) in found {
+            bytes += message.content.len();
+            let events = &mut answer.response.to_device.events;
+            if bytes > MAX_TO_DEVICE_BYTES && !events.is_empty() {
+                answer.more = true;
+                break;
+            }
+            events.push(notices::to_device(&message)?);
             answer.position.to_device = number;
-            answer
-                .response
-                .to_device
-                .events
-                .push(notices::to_device(&message)?);
         }
         Ok(())
     }

@@ -2,9 +2,11 @@
 //!
 //! [Specification](https://spec.matrix.org/v1.18/client-server-api/#get_matrixclientv3notifications)
 
+use std::collections::BTreeSet;
+
 use axum::Router;
 use ruma::{
-    MilliSecondsSinceUnixEpoch, OwnedRoomId, UInt,
+    MilliSecondsSinceUnixEpoch, OwnedRoomId, RoomId, UInt,
     api::client::push::get_notifications::v3::{Notification, Request, Response},
     push::{Action, HighlightTweakValue, Tweak},
 };
@@ -28,10 +30,17 @@ const MAX_LIMIT: usize = 100;
 /// How far one can page back.
 const MAX_PAGED: usize = 1_000;
 
-/// Something unread.
+/// How many of the user's rooms are looked at.
+const MAX_ROOMS: usize = 1_000;
+/// How many events of a room are read before it is asked whether further ones could be new enough.
+const CHUNK: usize = 10;
+
+/// Where something unread is; what is newer is greater.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Unread {
+    origin_server_ts: u64,
     room: OwnedRoomId,
-    event: StoredEvent,
+    position: u64,
     highlight: bool,
 }
 
@@ -57,59 +66,132 @@ async fn notifications(app: App, me: Device, request: Request) -> Result<Respons
         .only
         .is_some_and(|only| only.split(',').any(|only| only == "highlight"));
 
-    let mut all = unread(&app, &me, skip + limit + 1, only_highlights).await?;
-    all.sort_by_key(|unread| std::cmp::Reverse(unread.event.origin_server_ts));
-    let more = all.len() > skip + limit;
+    let newest = newest(&app, &me, skip + limit + 1, only_highlights).await?;
+    let more = newest.len() > skip + limit;
     let viewer = Viewer::new(&app, &me);
-    let page = all.into_iter().skip(skip).take(limit);
-    let shown = page
-        .map(|unread| unread.show(viewer))
-        .collect::<Result<Vec<_>>>()?;
+    let mut shown = Vec::new();
+    for unread in newest.into_iter().rev().skip(skip).take(limit) {
+        let (room, position) = (&unread.room, unread.position);
+        let event = app.store.entries(&TIMELINE, room, &[position]).await?;
+        if let Some(event) = event.into_iter().flatten().next() {
+            shown.push(unread.show(&event, viewer)?);
+        }
+    }
     let mut response = Response::new(shown);
     response.next_token = more.then(|| (skip + limit).to_string());
     Ok(response)
 }
 
-/// The newest unread of each room that the user is in.
-async fn unread(app: &App, me: &Device, most: usize, only_highlights: bool) -> Result<Vec<Unread>> {
-    let mut all = Vec::new();
-    for room in membership::joined_rooms(&app.store, &me.user).await? {
-        let newest = push::newest_unread(&app.store, &me.user, &room, most).await?;
-        let wanted: Vec<(u64, bool)> = newest
+/// The newest unread in the user's rooms. Reads little more of each room than is among them.
+async fn newest(
+    app: &App,
+    me: &Device,
+    most: usize,
+    only_highlights: bool,
+) -> Result<BTreeSet<Unread>> {
+    let mut newest = BTreeSet::new();
+    let rooms = membership::joined_rooms(&app.store, &me.user).await?;
+    for room in rooms.into_iter().take(MAX_ROOMS) {
+        let unread = push::newest_unread(&app.store, &me.user, &room, most).await?;
+        let unread: Vec<(u64, bool)> = unread
             .into_iter()
             .filter(|(_, highlight)| *highlight || !only_highlights)
             .collect();
-        let positions: Vec<u64> = wanted.iter().map(|(position, _)| *position).collect();
-        let events = app.store.entries(&TIMELINE, &room, &positions).await?;
-        all.extend(
-            wanted
-                .into_iter()
-                .zip(events)
-                .filter_map(|((_, highlight), event)| {
-                    Some(Unread {
-                        room: room.clone(),
-                        event: event?,
-                        highlight,
-                    })
-                }),
-        );
+        for chunk in unread.chunks(CHUNK) {
+            if !add(app, &mut newest, most, &room, chunk).await? {
+                break;
+            }
+        }
     }
-    Ok(all)
+    Ok(newest)
+}
+
+/// Adds what is new enough to be among so many; whether anything was.
+async fn add(
+    app: &App,
+    newest: &mut BTreeSet<Unread>,
+    most: usize,
+    room: &RoomId,
+    unread: &[(u64, bool)],
+) -> Result<bool> {
+    let positions: Vec<u64> = unread.iter().map(|(position, _)| *position).collect();
+    let events = app.store.entries(&TIMELINE, room, &positions).await?;
+    let mut added = false;
+    for (&(position, highlight), event) in unread.iter().zip(events) {
+        let Some(event) = event else { continue };
+        let unread = Unread {
+            origin_server_ts: event.origin_server_ts,
+            room: room.to_owned(),
+            position,
+            highlight,
+        };
+        newest.insert(unread.clone());
+        let dropped = (newest.len() > most).then(|| newest.pop_first()).flatten();
+        added |= dropped != Some(unread);
+    }
+    Ok(added)
 }
 
 impl Unread {
-    fn show(self, viewer: Viewer<'_>) -> Result<Notification> {
+    fn show(&self, event: &StoredEvent, viewer: Viewer<'_>) -> Result<Notification> {
         let mut actions = vec![Action::Notify];
         if self.highlight {
             actions.push(Action::SetTweak(Tweak::Highlight(HighlightTweakValue::Yes)));
         }
-        let ts = MilliSecondsSinceUnixEpoch(UInt::new_saturating(self.event.origin_server_ts));
+        let ts = MilliSecondsSinceUnixEpoch(UInt::new_saturating(self.origin_server_ts));
         Ok(Notification::new(
             actions,
-            self.event.to_sync(viewer)?,
+            event.to_sync(viewer)?,
             false,
-            self.room,
+            self.room.clone(),
             ts,
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::OwnedEventId;
+
+    use super::*;
+    use crate::{
+        fixture::{device, user},
+        sync::practice::{Act, Practice, message},
+    };
+
+    #[tokio::test]
+    async fn the_newest_of_all_rooms_come_first_page_by_page() {
+        let practice = Practice::open().await;
+        let app = &practice.server.app;
+        for act in [Act::Invite, Act::Join] {
+            practice.act(1, act).await;
+        }
+        let mut sent = Vec::new();
+        for number in 0..30 {
+            practice.server.wait(1_000);
+            let event = practice
+                .send(&user("therapist"), number % 2, message())
+                .await;
+            sent.push(event.unwrap());
+        }
+        sent.reverse();
+        let (mut shown, mut from) = (Vec::<OwnedEventId>::new(), None);
+        while shown.len() < sent.len() {
+            let mut request = Request::new();
+            request.limit = Some(UInt::from(7_u32));
+            request.from = from;
+            let page = notifications(app.clone(), device("nurse", "PHONE"), request)
+                .await
+                .unwrap();
+            for notification in page.notifications {
+                shown.push(notification.event.get_field("event_id").unwrap().unwrap());
+            }
+            from = page.next_token;
+            if from.is_none() {
+                break;
+            }
+        }
+        shown.truncate(sent.len());
+        assert_eq!(shown, sent);
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use respite_protocol::Role;
 use ruma::{
     CanonicalJsonObject, OwnedEventId, OwnedRoomId, UserId, events::room::member::MembershipState,
 };
 use serde_json::json;
 
 use crate::{
+    auth::{ACCESS_TOKENS, Session},
     error::{Error, Result},
-    fixture::{Server, user},
+    fixture::{Server, device, user},
     rooms::{
         append::{self, NewEvent},
         create::{self, NewRoom},
@@ -34,7 +36,7 @@ pub(super) enum Act {
 }
 
 impl Practice {
-    /// Two rooms; the nurse is in the first.
+    /// Two rooms; the nurse is in the first, and logged in.
     pub(super) async fn open() -> Self {
         let server = Server::new().await;
         let app = &server.app;
@@ -55,6 +57,20 @@ impl Practice {
                 .unwrap();
             rooms.push(created.value);
         }
+        let session = &Session {
+            user: user("nurse"),
+            device: "PHONE".into(),
+            role: Role::Client,
+            expires: None,
+            unused: false,
+        };
+        app.store
+            .transact(async |mut tx| {
+                tx.put(&ACCESS_TOKENS, device("nurse", "PHONE").token, session)?;
+                Ok::<_, Error>((tx, ()))
+            })
+            .await
+            .unwrap();
         Self { server, rooms }
     }
 

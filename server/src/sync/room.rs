@@ -91,7 +91,10 @@ impl Teller<'_> {
         let end = match &extent {
             Extent::Whole(end) => Some(*end),
             Extent::New(news) => match news.events.last() {
-                None if self.full_state => Some(self.app.store.head(&TIMELINE, room).await?),
+                // Only who is in the room may know what it has become.
+                None if self.full_state && membership.state == MembershipState::Join => {
+                    Some(self.app.store.head(&TIMELINE, room).await?)
+                }
                 last => last.copied(),
             },
         };

@@ -279,12 +279,16 @@ async fn presence(
         && news.unbroken()
     {
         let first = news.events.first().copied().unwrap_or_default();
-        if news.events.is_empty()
-            || membership.position < first
-            || state::at(teller.app, room, first.saturating_sub(1))
-                .await?
-                .is_joined(&teller.me.user)
-        {
+        let throughout = match news.events.is_empty() {
+            true => joined,
+            false => {
+                membership.position < first
+                    || state::at(teller.app, room, first.saturating_sub(1))
+                        .await?
+                        .is_joined(&teller.me.user)
+            }
+        };
+        if throughout {
             return Ok(Presence::Throughout);
         }
     }

@@ -213,3 +213,27 @@ async fn garbage_and_other_peoples_tokens_are_refused() {
         assert_eq!(*kind, ErrorKind::InvalidParam);
     }
 }
+
+#[tokio::test]
+async fn a_phone_that_is_logged_out_while_it_waits_hears_nothing_more() {
+    let practice = Practice::open().await;
+    let app = &practice.server.app;
+    let begin = now(&practice, None).await;
+    let request = request(Some(&begin.next_batch), LONG);
+    let log_out = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        app.store
+            .transact(async |mut tx| {
+                tx.delete(&crate::auth::ACCESS_TOKENS, phone().token);
+                Ok::<_, Error>((tx, ()))
+            })
+            .await
+            .unwrap();
+        practice.act(0, Act::Answer).await;
+    };
+    let (told, ()) = futures_util::future::join(sync(app.clone(), phone(), request), log_out).await;
+    let Err(Error::Matrix { kind, .. }) = told else {
+        panic!("the phone was told")
+    };
+    assert!(matches!(*kind, ErrorKind::UnknownToken(_)));
+}

@@ -8,7 +8,7 @@ use ruma::api::{
     client::sync::sync_events::v3::{Request, Response},
     error::{FromHttpRequestError, IntoHttpError},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What a client asks.
 #[derive(Debug)]
@@ -47,8 +47,8 @@ impl OutgoingResponse for Answered {
         }
         let knock = serde_json::to_value(&rooms.knock)?;
         let (head, body) = self.0.try_into_http_response::<Vec<u8>>()?.into_parts();
-        let mut answer: Value = serde_json::from_slice(&body)?;
-        answer["rooms"] = json!({ "knock": knock });
+        let mut answer: Map<String, Value> = serde_json::from_slice(&body)?;
+        answer.insert("rooms".to_owned(), json!({ "knock": knock }));
         let mut body = T::default();
         body.put_slice(&serde_json::to_vec(&answer)?);
         Ok(http::Response::from_parts(head, body))

@@ -49,7 +49,7 @@ async fn schedule(
         ));
     }
     let content = gate::canonical(request.content.json().get())?;
-    let content = ciphertext::message_event(KIND, content)?;
+    let content = gate::message(&me, KIND, content)?;
     let content = serde_json::to_string(&content).map_err(Error::internal)?;
     let scheduled = Scheduled {
         room: request.room_id.clone(),
@@ -60,11 +60,12 @@ async fn schedule(
         unless_written_since: request.unless_written_since.map(millis),
         follows: request.reminds,
         fate: Fate::Waiting,
+        ended: None,
+        request: request_key(&me, request.room_id.as_str(), request.txn_id.as_str()),
         event: Some((KIND.to_owned(), content)),
     };
-    let key = request_key(&me, request.room_id.as_str(), request.txn_id.as_str());
     Ok(schedule_prompt::Response::new(
-        scheduler::schedule(&app, key, scheduled).await?,
+        scheduler::schedule(&app, scheduled).await?,
     ))
 }
 

@@ -11,18 +11,23 @@ use ruma::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{MAX_PENDING, REMOVED, SENT, SENT_ORDER, STEP, TO_DEVICE, ToDevice, remove_in};
+use super::{MAX_PENDING, REMOVED, SENT, SENT_ORDER, STEP, TO_DEVICE, ToDevice, remove_in, share};
 use crate::{
     auth::{self, DEVICES, Device},
     endpoint::endpoint,
     error::{Error, Result},
     gate,
+    rooms::membership,
     state::App,
-    store::{Store, StoreError, Tx},
+    store::{Store, StoreError, Turns, Tx},
 };
 
-/// Most messages that one request sends.
+/// Most messages that one request sends, those to all of a user's devices counted for each.
 const MAX_MESSAGES: usize = 1_000;
+/// Largest content of a message, in bytes of canonical JSON.
+const MAX_CONTENT_BYTES: usize = 64 * 1024;
+/// Most bytes that the contents of one request's messages have together, counted in the same way.
+const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 /// How many of a device's requests are remembered, so that a repeated one is not sent again.
 const REMEMBERED_REQUESTS: u64 = 1_000;
 
@@ -38,14 +43,25 @@ async fn send(app: App, me: Device, request: Request) -> Result<Response> {
     ciphertext::transaction_id(request.txn_id.as_str())?;
     let kind = request.event_type.to_string();
     let messages = checked(&kind, &request.messages)?;
-    let mut addressed = Vec::new();
+    // Strangers are passed over like devices that do not exist: who is here, is not told.
+    let users = messages.iter().map(|(user, ..)| &**user);
+    let acquainted = membership::acquainted(&app.store, &me.user, users).await?;
+    let mut addressed: Vec<Addressed> = Vec::new();
+    let mut bytes = 0;
     for (user, device, content) in messages {
+        if !acquainted.contains(&user) {
+            continue;
+        }
         let message = ToDevice {
             kind: kind.clone(),
             sender: me.user.clone(),
             content,
         };
         for device in recipients(&app.store, &user, &device).await? {
+            bytes += message.content.len();
+            if addressed.len() >= MAX_MESSAGES || bytes > MAX_REQUEST_BYTES {
+                return Err(too_many());
+            }
             addressed.push((user.clone(), device, message.clone()));
         }
     }
@@ -65,19 +81,29 @@ fn checked(
     messages: &Messages,
 ) -> Result<Vec<(OwnedUserId, DeviceIdOrAllDevices, String)>> {
     if messages.values().map(BTreeMap::len).sum::<usize>() > MAX_MESSAGES {
-        return Err(Error::too_large(
-            "Too many devices at once. Send to at most 1,000 in one request.",
-        ));
+        return Err(too_many());
     }
     let mut checked = Vec::new();
     for (user, devices) in messages {
         for (device, content) in devices {
             let content =
                 ciphertext::to_device_event(kind, gate::canonical(content.json().get())?)?;
-            checked.push((user.clone(), device.clone(), gate::text(&content)?));
+            let content = gate::text(&content)?;
+            if content.len() > MAX_CONTENT_BYTES {
+                return Err(Error::too_large(
+                    "A message to a device may have at most 64 KiB.",
+                ));
+            }
+            checked.push((user.clone(), device.clone(), content));
         }
     }
     Ok(checked)
+}
+
+fn too_many() -> Error {
+    Error::too_large(
+        "Too much at once. Send at most 1,000 messages and 8 MiB to devices in one request.",
+    )
 }
 
 /// The user's devices that a message is for; one that does not exist is passed over.
@@ -107,28 +133,56 @@ fn request_hash(kind: &str, transaction_id: &str) -> [u8; 32] {
 /// Puts all messages of a request where their devices find them, unless the request was served before.
 async fn deliver(
     store: &Store,
-    (user, device): (&UserId, &DeviceId),
+    (sender, device): (&UserId, &DeviceId),
     request: [u8; 32],
     messages: &[Addressed],
 ) -> Result<()> {
+    static TURNS: Turns = Turns::new();
+    let mut by_device: BTreeMap<(&UserId, &DeviceId), Vec<&ToDevice>> = BTreeMap::new();
+    for (user, device, message) in messages {
+        by_device.entry((user, device)).or_default().push(message);
+    }
+    let by_device = &by_device;
+    // What somebody sends is counted, so their requests follow each other.
+    let _turn = TURNS.wait(sender).await;
     store
         .transact(|mut tx| async move {
-            if tx.get(&SENT, (user, device, request)).await?.is_some() {
+            if tx.get(&SENT, (sender, device, request)).await?.is_some() {
                 return Ok((tx, ()));
             }
-            remember_in(&mut tx, user, device, request).await?;
-            let mut grown: BTreeMap<(&UserId, &DeviceId), u64> = BTreeMap::new();
-            for (user, device, message) in messages {
-                tx.append(&TO_DEVICE, (user, device), message)?;
-                *grown.entry((user, device)).or_default() += 1;
-            }
-            for ((user, device), more) in grown {
-                make_room_in(&mut tx, user, device, more).await?;
+            remember_in(&mut tx, sender, device, request).await?;
+            for (to, messages) in by_device {
+                append_in(&mut tx, *to, sender, messages).await?;
             }
             Ok::<_, Error>((tx, ()))
         })
         .await?;
     Ok(())
+}
+
+/// Adds to what waits for a device what the sender may still add to it.
+async fn append_in(
+    tx: &mut Tx,
+    (user, device): (&UserId, &DeviceId),
+    sender: &UserId,
+    messages: &[&ToDevice],
+) -> Result<(), StoreError> {
+    let (admitted, share) =
+        share::admitted_in(tx, (user, device), sender, messages.len() as u64).await?;
+    let mut last = None;
+    for message in messages
+        .iter()
+        .take(usize::try_from(admitted).unwrap_or(usize::MAX))
+    {
+        last = Some(tx.append(&TO_DEVICE, (user, device), *message)?);
+    }
+    match last {
+        Some(last) => {
+            share::note(tx, (user, device), sender, share, last)?;
+            make_room_in(tx, user, device, admitted).await
+        }
+        None => Ok(()),
+    }
 }
 
 async fn remember_in(

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use http::{Method, StatusCode};
 use respite_protocol::Role;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{DAY, Person, Server};
 use crate::{config::RegistrationMode, rooms::state};
@@ -75,7 +75,7 @@ async fn only_therapists_make_codes_and_only_their_own_are_revoked() {
     let path = format!("{path}/{}", invite["invite_id"].as_str().unwrap());
     let delete = async |person: &Person| {
         server
-            .ask(Method::DELETE, &path, Some(&person.token), Value::Null)
+            .ask(Method::DELETE, &path, Some(&person.token), json!({}))
             .await
             .0
     };

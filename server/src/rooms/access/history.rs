@@ -100,6 +100,14 @@ impl History {
         first.unwrap_or(u64::MAX)
     }
 
+    /// The next position that can be read, this one included.
+    pub(super) fn next(&self, position: u64) -> Option<u64> {
+        let later = self.turns().filter(|turn| *turn > position);
+        std::iter::once(position)
+            .chain(later)
+            .find(|position| self.sees(*position))
+    }
+
     pub(super) fn last(&self) -> u64 {
         if self.sees(u64::MAX) {
             return u64::MAX;

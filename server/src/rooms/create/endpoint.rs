@@ -20,7 +20,7 @@ use crate::{
     endpoint::endpoint,
     error::{Error, Result},
     gate,
-    rooms::{append::NewEvent, membership, version},
+    rooms::{append::NewEvent, version},
     state::App,
     store::Tx,
 };
@@ -46,9 +46,6 @@ async fn create_room(app: App, me: Device, request: Request) -> Result<Response>
         .unwrap_or(&app.config.rooms.default_version);
     version::rules(version)?;
     let room = new_room(&app, &me.user, version.clone(), &request)?;
-    for (user, _) in &room.members {
-        membership::exists(&app, user).await?;
-    }
     let room = &room;
     let (app, me) = (&app, &me);
     let made = app

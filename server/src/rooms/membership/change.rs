@@ -12,14 +12,9 @@ use crate::{
     error::{Error, Result},
     inbox::{self, Entry},
     profiles,
-    rooms::{
-        append::NewEvent,
-        draft::Draft,
-        membership, not_in_room,
-        state::{self, RoomState},
-    },
+    rooms::{access, append::NewEvent, draft::Draft, membership, not_in_room, state::RoomState},
     state::App,
-    store::{Numbered, Tx},
+    store::{Numbered, Store, Tx},
 };
 
 /// Invites somebody.
@@ -28,8 +23,10 @@ use crate::{
 /// 403 `M_FORBIDDEN` if the inviter may not, or the invitee is in the room or banned; 404 `M_NOT_FOUND` if there is no such
 /// user here.
 pub async fn invite(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
-    exists(app, target).await?;
-    let content = content(app, target, &MembershipState::Invite).await?;
+    // Strangers to the room do not find out here who has an account.
+    access::joined(app, sender, room).await?;
+    exists(&app.store, target).await?;
+    let content = invitation(app, sender, target).await?;
     change(app, sender, room, target, |state| {
         match state.membership(target) {
             MembershipState::Invite => Ok(None),
@@ -50,14 +47,7 @@ pub async fn invite(app: &App, sender: &UserId, room: &RoomId, target: &UserId) 
 /// # Errors
 /// 403 `M_FORBIDDEN` if the user is not invited and the room is not open to them, or does not exist.
 pub async fn join(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
-    let state = state::current(app, room).await?.ok_or_else(not_in_room)?;
-    let mut content = content(app, user, &MembershipState::Join).await?;
-    if let Some(by) = authorised_by(app, &state, user).await? {
-        content.insert(
-            "join_authorised_via_users_server".to_owned(),
-            by.to_string().into(),
-        );
-    }
+    let content = content(app, user, &MembershipState::Join).await?;
     change(app, user, room, user, |state| {
         Ok((!state.is_joined(user)).then(|| content.clone()))
     })
@@ -104,7 +94,8 @@ pub async fn kick(app: &App, sender: &UserId, room: &RoomId, target: &UserId) ->
 /// # Errors
 /// 403 `M_FORBIDDEN` if the sender may not.
 pub async fn ban(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
-    exists(app, target).await?;
+    access::joined(app, sender, room).await?;
+    exists(&app.store, target).await?;
     let content = bare(&MembershipState::Ban);
     change(app, sender, room, target, |state| {
         let banned = state.membership(target) == MembershipState::Ban && state.is_joined(sender);
@@ -223,6 +214,24 @@ pub(in crate::rooms) async fn content(
     Ok(content)
 }
 
+/// An invitation's content. It says what the invitee is called only to somebody who is in a room with them already.
+pub(in crate::rooms) async fn invitation(
+    app: &App,
+    sender: &UserId,
+    target: &UserId,
+) -> Result<CanonicalJsonObject> {
+    let state = MembershipState::Invite;
+    let rooms = membership::joined_rooms(&app.store, sender).await?;
+    let keys = rooms.iter().map(|room| (target, &**room));
+    let theirs = app.store.get_many(&MEMBERSHIPS, keys).await?;
+    let joined = |row: Numbered<Row>| row.value.state == MembershipState::Join;
+    if theirs.into_iter().flatten().any(joined) {
+        content(app, target, &state).await
+    } else {
+        Ok(bare(&state))
+    }
+}
+
 fn bare(state: &MembershipState) -> CanonicalJsonObject {
     [("membership".to_owned(), state.as_str().to_owned().into())].into()
 }
@@ -232,8 +241,8 @@ async fn pseudonym(app: &App, user: &UserId) -> Result<Option<String>> {
 }
 
 /// A user id is a place for words, so that only those of accounts come into rooms. An account in use has a password.
-pub(in crate::rooms) async fn exists(app: &App, user: &UserId) -> Result<()> {
-    if app.store.get(&PASSWORDS, user).await?.is_none() {
+pub(in crate::rooms) async fn exists(store: &Store, user: &UserId) -> Result<()> {
+    if store.get(&PASSWORDS, user).await?.is_none() {
         return Err(Error::not_found("There is no such user on this server."));
     }
     Ok(())
@@ -279,7 +288,11 @@ struct Allow {
 }
 
 /// Who lets somebody into a room that is open to the members of another one.
-async fn authorised_by(app: &App, state: &RoomState, user: &UserId) -> Result<Option<OwnedUserId>> {
+pub(in crate::rooms) async fn authorised_by(
+    tx: &mut Tx,
+    state: &RoomState,
+    user: &UserId,
+) -> Result<Option<OwnedUserId>> {
     let restricted = matches!(
         state.join_rule(),
         JoinRuleKind::Restricted | JoinRuleKind::KnockRestricted
@@ -296,8 +309,8 @@ async fn authorised_by(app: &App, state: &RoomState, user: &UserId) -> Result<Op
         .filter_map(|allow| allow.room_id)
         .take(MAX_ALLOWED_ROOMS)
     {
-        let member = membership::of(&app.store, user, &room).await?;
-        if member.is_some_and(|member| member.state == MembershipState::Join) {
+        let member = tx.get(&MEMBERSHIPS, (user, &room)).await?;
+        if member.is_some_and(|member| member.value.state == MembershipState::Join) {
             let powers = state.power_levels();
             return Ok(state
                 .joined()

@@ -31,7 +31,7 @@ use crate::{
 /// How many events one request is answered with, if it does not say.
 const DEFAULT_EVENTS: usize = 50;
 /// The most events that one request is answered with.
-const MAX_EVENTS: usize = 1_000;
+const MAX_EVENTS: usize = 100;
 /// The most relations that one request looks at.
 const MAX_SCANNED: usize = 5_000;
 
@@ -165,9 +165,7 @@ impl Query<'_> {
     async fn positions(&self, app: &App, me: &Device, readable: &Readable) -> Result<Vec<u64>> {
         let backwards = self.direction == Direction::Backward;
         let place = async |token: Option<&str>| match token {
-            Some(token) => position::parse(app, me, self.room, token)
-                .await
-                .map(Some),
+            Some(token) => position::parse(app, me, self.room, token).await.map(Some),
             None => Ok(None),
         };
         let (from, to) = (place(self.from).await?, place(self.to).await?);

@@ -327,3 +327,24 @@ async fn what_refers_to_an_event_is_found() {
         .await;
     assert_eq!(ids(&therapist.get(&path("")).await).len(), 2);
 }
+
+#[tokio::test]
+async fn a_newcomer_does_not_learn_who_was_there_before_what_they_may_read() {
+    let world = World::plain().await;
+    let (therapist, nurse) = (world.person("therapist").await, world.person("nurse").await);
+    let before = world.person("before").await;
+    let room = visible_from(&therapist, "joined").await;
+    for person in [&before, &nurse] {
+        let who = json!({ "user_id": person.user });
+        therapist.act(&room, "invite", who).await;
+        person.act(&room, "join", json!({})).await;
+        if person.user == before.user {
+            person.act(&room, "leave", json!({})).await;
+        }
+    }
+    let path = |at| format!("/v3/rooms/{room}/members?membership=join&at=t{at}");
+    for at in 0..20 {
+        let members = nurse.get(&path(at)).await.to_string();
+        assert!(!members.contains(before.user.as_str()), "at {at}");
+    }
+}

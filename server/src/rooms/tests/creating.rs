@@ -178,6 +178,27 @@ async fn people_invite_each_other_by_accounts_that_exist() {
 }
 
 #[tokio::test]
+async fn a_therapy_room_invites_people_and_no_words() {
+    let world = World::guarded().await;
+    let therapist = world.person("therapist").await;
+    let words = ruma::UserId::parse("@i_feel_sad_today:localhost").unwrap();
+    let members = vec![(words, MembershipState::Invite)];
+    let (room, app) = (
+        &NewRoom::therapy(TherapyKind::Individual, members),
+        &world.app,
+    );
+    let creator = &therapist.user;
+    let made = app.store.transact(|mut tx: Tx| async move {
+        let id = create_in(&mut tx, app, creator, room.clone()).await?;
+        Ok::<_, Error>((tx, id))
+    });
+    let Err(Error::Matrix { status, .. }) = made.await else {
+        panic!("words were invited")
+    };
+    assert_eq!(status, 404);
+}
+
+#[tokio::test]
 async fn a_therapy_room_has_both_in_it_from_the_beginning_and_keeps_its_rules() {
     let world = World::plain().await;
     let (therapist, nurse) = (world.person("therapist").await, world.person("nurse").await);

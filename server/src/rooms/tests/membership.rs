@@ -173,6 +173,45 @@ async fn members_of_one_room_may_enter_another_that_is_open_to_them() {
         stranger.refused_act(&room, "join", json!({})).await,
         forbidden()
     );
+    let path = |who: &str| format!("/v3/rooms/{room}/state/m.room.member/{who}");
+    let vouched = json!({
+        "membership": "join",
+        "join_authorised_via_users_server": therapist.user,
+    });
+    let own = path(stranger.user.as_str());
+    assert_eq!(
+        stranger.refused(Method::PUT, &own, vouched.clone()).await,
+        forbidden(),
+        "nobody vouches for themselves in somebody else's name"
+    );
+    nurse.act(&room, "leave", json!({})).await;
+    let own = path(nurse.user.as_str());
+    nurse.put(&own, json!({ "membership": "join" })).await;
+    let member = therapist.get(&own).await;
+    assert_eq!(
+        member["join_authorised_via_users_server"],
+        json!(therapist.user)
+    );
+}
+
+#[tokio::test]
+async fn an_invitation_does_not_say_what_a_stranger_is_called() {
+    let world = World::plain().await;
+    let (therapist, nurse) = (world.person("therapist").await, world.person("nurse").await);
+    let who = json!({ "user_id": nurse.user });
+    let first = therapist.room(json!({ "invite": [nurse.user] })).await;
+    let second = therapist.room(json!({})).await;
+    let path = |room| format!("/v3/rooms/{room}/state/m.room.member/{}", nurse.user);
+    therapist.act(&second, "invite", who.clone()).await;
+    for room in [&first, &second] {
+        let member = therapist.get(&path(room)).await;
+        assert_eq!(member, json!({ "membership": "invite" }));
+    }
+    nurse.act(&first, "join", json!({})).await;
+    assert_eq!(therapist.get(&path(&first)).await["displayname"], "NURSE");
+    let third = therapist.room(json!({})).await;
+    therapist.act(&third, "invite", who).await;
+    assert_eq!(therapist.get(&path(&third)).await["displayname"], "NURSE");
 }
 
 #[tokio::test]

@@ -2,11 +2,18 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use http::Method;
-use ruma::RoomId;
+use ruma::{CanonicalJsonObject, RoomId};
 use serde_json::json;
 
 use super::world::{World, forbidden, not_found};
-use crate::rooms::append::{NewEvent, send};
+use crate::{
+    error::Error,
+    rooms::{
+        append::{NewEvent, append_in, send},
+        timeline::MAX_EVENTS,
+    },
+    store::Tx,
+};
 
 #[tokio::test]
 async fn what_is_sent_twice_with_one_transaction_id_is_said_once() {
@@ -142,6 +149,54 @@ async fn power_levels_decide_who_may_change_what() {
         nurse.refused(Method::PUT, &visibility, open).await,
         forbidden()
     );
+}
+
+#[tokio::test]
+async fn a_member_is_a_user_of_this_server_by_todays_grammar() {
+    let world = World::plain().await;
+    let therapist = world.person("therapist").await;
+    let room = therapist.room(json!({})).await;
+    for words in ["I am sad", "@I am sad:localhost", "@sad:elsewhere.example"] {
+        let content = serde_json::from_value(json!({ "membership": "invite" })).unwrap();
+        let event = NewEvent::state("m.room.member", words, content);
+        let sent = send(&world.app, &therapist.user, &room, event, None).await;
+        assert!(sent.is_err(), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_follows_the_newest_one_whoever_wrote_it() {
+    let world = World::plain().await;
+    let therapist = world.person("therapist").await;
+    let room = therapist.room(json!({})).await;
+    therapist.say(&room, "before").await;
+    let (app, sender, id) = (&world.app, &therapist.user, &room);
+    let prompt = app.store.transact(|mut tx: Tx| async move {
+        let prompt = NewEvent::message("m.room.message", CanonicalJsonObject::new());
+        let event = append_in(&mut tx, app, sender, id, prompt).await?;
+        Ok::<_, Error>((tx, event))
+    });
+    let prompt = prompt.await.unwrap().value;
+    therapist.say(&room, "after").await;
+    let (_, after) = world.timeline(&room).await.pop().unwrap();
+    assert_eq!(after.seal.prev_events, [prompt]);
+}
+
+#[tokio::test]
+async fn a_page_has_an_end_whatever_is_asked_for_and_a_token_to_go_on() {
+    let world = World::plain().await;
+    let therapist = world.person("therapist").await;
+    let room = therapist.room(json!({})).await;
+    for word in 0..MAX_EVENTS {
+        therapist.say(&room, &word.to_string()).await;
+    }
+    let path = format!("/v3/rooms/{room}/messages?dir=b&limit=1000");
+    let page = therapist.get(&path).await;
+    assert_eq!(page["chunk"].as_array().unwrap().len(), MAX_EVENTS);
+    let from = page["end"].as_str().unwrap();
+    let rest = therapist.get(&format!("{path}&from={from}")).await;
+    let rest = rest["chunk"].as_array().unwrap().len();
+    assert_eq!(rest + MAX_EVENTS, world.timeline(&room).await.len());
 }
 
 #[tokio::test]

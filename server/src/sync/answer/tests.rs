@@ -449,3 +449,26 @@ async fn somebody_typing_is_told_to_the_room_and_to_nobody_else() {
         .events;
     assert!(!told[0].json().get().contains("@therapist:localhost"));
 }
+
+#[tokio::test]
+async fn who_was_put_out_learns_nothing_more_of_the_room_whatever_their_inbox_holds() {
+    let practice = Practice::open().await;
+    let app = &practice.server.app;
+    let mut client = Client::new(MAX_ENTRIES, json!({ "room": { "include_leave": true } }));
+    practice.act(0, Act::Kick).await;
+    client.ask(app).await;
+    practice.act(0, Act::Topic).await;
+    let room = &practice.rooms[0];
+    let unread = crate::inbox::Entry::AccountData(Some(room.clone()), "m.marked_unread".to_owned());
+    app.store
+        .transact(async |mut tx| {
+            crate::inbox::deliver(&mut tx, &user("nurse"), unread.clone())?;
+            Ok::<_, crate::error::Error>((tx, ()))
+        })
+        .await
+        .unwrap();
+    let mut answerer = Answerer::new(app, &client.me, &Request::new());
+    answerer.full_state = true;
+    let answer = answerer.since(&client.filter, client.since).await.unwrap();
+    assert!(answer.response.rooms.is_empty());
+}

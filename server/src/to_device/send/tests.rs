@@ -1,16 +1,23 @@
-use ruma::OwnedDeviceId;
+use respite_protocol::Role;
+use ruma::{OwnedDeviceId, events::room::member::MembershipState, serde::Raw};
+use serde_json::value::RawValue;
 
-use super::{Addressed, deliver, request_hash};
+use super::{
+    super::share::MAX_SHARE, Addressed, DeviceIdOrAllDevices, Request, deliver, request_hash,
+};
 use crate::{
-    fixture::{store, user},
+    auth::{self, Grant},
+    error::Error,
+    fixture::{Server, device, store, user},
+    rooms::create::{self, NewRoom},
     store::Store,
     to_device::{MAX_PENDING, REMOVED, TO_DEVICE, ToDevice, delivered, forget_device_in},
 };
 
-fn messages(count: usize) -> Vec<Addressed> {
+fn messages(sender: &str, count: usize) -> Vec<Addressed> {
     let message = ToDevice {
         kind: "m.room.encrypted".to_owned(),
-        sender: user("therapist"),
+        sender: user(sender),
         content: "{}".to_owned(),
     };
     (0..count)
@@ -23,13 +30,16 @@ fn phone() -> OwnedDeviceId {
 }
 
 async fn send(store: &Store, txn: &str, count: usize) {
-    let therapist = user("therapist");
+    send_as(store, "therapist", txn, count).await;
+}
+
+async fn send_as(store: &Store, sender: &str, txn: &str, count: usize) {
     let request = request_hash("m.room.encrypted", txn);
     deliver(
         store,
-        (&therapist, "LAPTOP".into()),
+        (&user(sender), "LAPTOP".into()),
         request,
-        &messages(count),
+        &messages(sender, count),
     )
     .await
     .unwrap();
@@ -83,7 +93,7 @@ async fn what_was_delivered_is_removed_once_and_for_all() {
 async fn a_forgotten_phone_stops_nobody_and_loses_the_oldest_messages_only() {
     let (_directory, store) = store();
     for round in 0..MAX_PENDING / 1_000 {
-        send(&store, &format!("{round}"), 1_000).await;
+        send_as(&store, &format!("colleague{round}"), "1", 1_000).await;
     }
     send(&store, "more", 10).await;
     let waiting = waiting(&store).await;
@@ -93,6 +103,97 @@ async fn a_forgotten_phone_stops_nobody_and_loses_the_oldest_messages_only() {
         store.get(&REMOVED, (user("nurse"), phone())).await.unwrap(),
         Some(10)
     );
+}
+
+#[tokio::test]
+async fn nobody_washes_away_what_others_have_sent() {
+    let (_directory, store) = store();
+    send(&store, "room keys", 3).await;
+    for round in 0..=MAX_PENDING / 1_000 {
+        send_as(&store, "nuisance", &format!("{round}"), 1_000).await;
+    }
+    let flooded = waiting(&store).await;
+    assert!(flooded.len() as u64 <= 3 + MAX_SHARE);
+    assert_eq!(flooded[0], 1);
+    send(&store, "more room keys", 1).await;
+    assert_eq!(waiting(&store).await.len(), flooded.len() + 1);
+}
+
+#[tokio::test]
+async fn a_hundred_requests_at_once_all_arrive() {
+    let (_directory, store) = store();
+    let texts: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    let sends = texts.iter().map(|txn| send(&store, txn, 1));
+    futures_util::future::join_all(sends).await;
+    assert_eq!(waiting(&store).await.len(), 100);
+}
+
+fn request(content: &str) -> Request {
+    let devices = [(
+        DeviceIdOrAllDevices::AllDevices,
+        Raw::from_json(RawValue::from_string(content.to_owned()).unwrap()),
+    )];
+    Request::new_raw(
+        "m.room_key.withheld".into(),
+        "1".into(),
+        [(user("nurse"), devices.into())].into(),
+    )
+}
+
+/// A nurse with a phone, and whether the therapist has invited them.
+async fn practice(invited: bool) -> Server {
+    let server = Server::new().await;
+    let app = &server.app;
+    let room = &NewRoom {
+        members: invited
+            .then(|| (user("nurse"), MembershipState::Invite))
+            .into_iter()
+            .collect(),
+        ..NewRoom::default()
+    };
+    app.store
+        .transact(async |mut tx| {
+            let grant = Grant {
+                user: &user("nurse"),
+                device: &phone(),
+                role: Role::Client,
+                refreshable: false,
+            };
+            auth::log_in(&mut tx, app, grant).await?;
+            create::create_in(&mut tx, app, &user("therapist"), room.clone()).await?;
+            Ok::<_, Error>((tx, ()))
+        })
+        .await
+        .unwrap();
+    server
+}
+
+const WITHHELD: &str = r#"{"algorithm":"m.megolm.v1.aes-sha2","code":"m.no_olm","sender_key":"4AT+0KZNmGhVnoYkq1LDqYfCTzH0kBbnhGFCEKiwOF8"}"#;
+
+#[tokio::test]
+async fn only_acquaintances_reach_a_phone() {
+    for (invited, arrives) in [(true, 1), (false, 0)] {
+        let server = practice(invited).await;
+        let therapist = device("therapist", "LAPTOP");
+        super::send(server.app.clone(), therapist, request(WITHHELD))
+            .await
+            .unwrap();
+        assert_eq!(waiting(&server.app.store).await.len(), arrives);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused() {
+    let server = practice(true).await;
+    let large = format!(r#"{{"algorithm":"{}"}}"#, "a".repeat(70_000));
+    super::send(
+        server.app.clone(),
+        device("therapist", "LAPTOP"),
+        request(&large),
+    )
+    .await
+    .unwrap_err();
+    assert!(waiting(&server.app.store).await.is_empty());
 }
 
 #[tokio::test]
