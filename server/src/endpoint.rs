@@ -95,7 +95,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<
         match Path::from_request_parts(parts, state).await {
             Ok(Path(found)) => Ok(Self(found)),
             // The extractor's own answer repeats the address.
-            Err(_) => Err(Error::invalid_param("An id in the address has the wrong form.")),
+            Err(_) => Err(Error::invalid_param(
+                "An id in the address has the wrong form.",
+            )),
         }
     }
 }

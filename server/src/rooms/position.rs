@@ -30,7 +30,9 @@ pub async fn parse(app: &App, me: &Device, room_id: &RoomId, token: &str) -> Res
         }
         Some(_) => Err(unknown_token()),
         None => {
-            let synced = Tokens::of(app, me).read(token).map_err(|_| unknown_token())?;
+            let synced = Tokens::of(app, me)
+                .read(token)
+                .map_err(|_| unknown_token())?;
             in_inbox(&app.store, &me.user, room_id, synced.inbox).await
         }
     }

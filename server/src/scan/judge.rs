@@ -201,7 +201,10 @@ pub(super) fn tags(text: &str) -> Judged {
 
 fn fields(value: &Value) -> Result<Vec<(&str, &Value)>, Flaw> {
     let object = value.as_object().ok_or(Flaw::Unreadable)?;
-    Ok(object.iter().map(|(key, value)| (key.as_str(), value)).collect())
+    Ok(object
+        .iter()
+        .map(|(key, value)| (key.as_str(), value))
+        .collect())
 }
 
 /// A user's push rules: the specification's, with other actions at most, and rules of their own that the gate takes.

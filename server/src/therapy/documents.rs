@@ -1,13 +1,7 @@
 //! Documents: encrypted blobs that belong to a therapy room. Only its members can fetch them, over the ordinary media
 //! endpoint; what they are is inside the encrypted messages that refer to them.
 
-use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    response::Response,
-    routing::post,
-};
+use axum::{Router, body::Body, extract::State, response::Response, routing::post};
 use bytes::BytesMut;
 use respite_protocol::api::{
     MAX_DOCUMENTS_PER_ROOM, delete_document,

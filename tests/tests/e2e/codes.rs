@@ -21,22 +21,40 @@ fn registration(name: &str, code: &str) -> Value {
 
 /// Looks for the answer that asks for another code, and returns what it says to the person.
 fn asks_again(answer: &Answer) -> Result<&str> {
-    ensure!(answer.body["flows"][0]["stages"][0] == "m.login.registration_token", "{answer}");
+    ensure!(
+        answer.body["flows"][0]["stages"][0] == "m.login.registration_token",
+        "{answer}"
+    );
     ensure!(answer.body["session"].is_string(), "{answer}");
     answer.refused(401, "M_UNAUTHORIZED")
 }
 
 async fn accounts(practice: &Practice) -> Result<usize> {
-    Ok(respite_server::accounts::list(&practice.app()?.store, None, 1_000).await?.len())
+    Ok(
+        respite_server::accounts::list(&practice.app()?.store, None, 1_000)
+            .await?
+            .len(),
+    )
 }
 
 #[tokio::test]
 async fn without_a_code_the_server_asks_for_one() -> Result<()> {
     let practice = Practice::open().await?;
     let nobody = Raw::nobody(practice.url())?;
-    let answer = nobody.post("v3/register", json!({ "username": "nurse", "password": "between two shifts" })).await?;
-    ensure!(answer.status == 401 && answer.errcode().is_empty(), "{answer}");
-    ensure!(answer.body["flows"] == json!([{ "stages": ["m.login.registration_token"] }]), "{answer}");
+    let answer = nobody
+        .post(
+            "v3/register",
+            json!({ "username": "nurse", "password": "between two shifts" }),
+        )
+        .await?;
+    ensure!(
+        answer.status == 401 && answer.errcode().is_empty(),
+        "{answer}"
+    );
+    ensure!(
+        answer.body["flows"] == json!([{ "stages": ["m.login.registration_token"] }]),
+        "{answer}"
+    );
     let dummy = json!({ "username": "nurse", "password": "between two shifts", "auth": { "type": "m.login.dummy", "session": answer.body["session"] } });
     ensure!(nobody.post("v3/register", dummy).await?.status == 401);
     ensure!(accounts(&practice).await? == 0);
@@ -48,17 +66,34 @@ async fn a_wrong_code_opens_nothing_and_is_not_repeated() -> Result<()> {
     let mut practice = Practice::open().await?;
     let nobody = Raw::nobody(practice.url())?;
     let canary = Canary::new();
-    for code in [canary.text(), "", "x", &"a".repeat(10_000), "räuber", "a b", "../..", &canary.text().to_uppercase()] {
-        let answer = nobody.post("v3/register", registration("nurse", code)).await?;
+    for code in [
+        canary.text(),
+        "",
+        "x",
+        &"a".repeat(10_000),
+        "räuber",
+        "a b",
+        "../..",
+        &canary.text().to_uppercase(),
+    ] {
+        let answer = nobody
+            .post("v3/register", registration("nurse", code))
+            .await?;
         let sentence = asks_again(&answer)?;
         ensure!(sentence.contains("wrong or has expired"), "{answer}");
         ensure!(!canary.is_in(&answer.bytes), "{answer}");
     }
-    let path = format!("v1/register/m.login.registration_token/validity?token={}", canary.text());
+    let path = format!(
+        "v1/register/m.login.registration_token/validity?token={}",
+        canary.text()
+    );
     ensure!(nobody.get(&path).await?.ok()? == json!({ "valid": false }));
     ensure!(accounts(&practice).await? == 0);
     practice.stop().await?;
-    ensure!(canary.search(practice.data())?.is_empty(), "the code was kept");
+    ensure!(
+        canary.search(practice.data())?.is_empty(),
+        "the code was kept"
+    );
     Ok(())
 }
 
@@ -66,13 +101,24 @@ async fn a_wrong_code_opens_nothing_and_is_not_repeated() -> Result<()> {
 async fn a_code_that_was_used_says_so() -> Result<()> {
     let practice = Practice::open().await?;
     let therapist = raw::therapist(&practice, "therapist").await?;
-    let code = text_at(&therapist.post(&format!("{THERAPY}/invites"), json!({ "kind": "individual" })).await?.ok()?, "code")?;
+    let code = text_at(
+        &therapist
+            .post(
+                &format!("{THERAPY}/invites"),
+                json!({ "kind": "individual" }),
+            )
+            .await?
+            .ok()?,
+        "code",
+    )?;
     let validity = format!("v1/register/m.login.registration_token/validity?token={code}");
     let nobody = Raw::nobody(practice.url())?;
     ensure!(nobody.get(&validity).await?.ok()?["valid"] == true);
     Raw::register(practice.url(), "nurse", &code).await?;
     ensure!(nobody.get(&validity).await?.ok()?["valid"] == false);
-    let answer = nobody.post("v3/register", registration("paramedic", &code)).await?;
+    let answer = nobody
+        .post("v3/register", registration("paramedic", &code))
+        .await?;
     ensure!(asks_again(&answer)?.contains("used already"), "{answer}");
     ensure!(accounts(&practice).await? == 2);
     Ok(())
@@ -83,10 +129,21 @@ async fn a_code_that_has_expired_opens_nothing() -> Result<()> {
     let practice = Practice::open().await?;
     let therapist = raw::therapist(&practice, "therapist").await?;
     let body = json!({ "kind": "individual", "expires_in_ms": 1 });
-    let made = therapist.post(&format!("{THERAPY}/invites"), body).await?.ok()?;
+    let made = therapist
+        .post(&format!("{THERAPY}/invites"), body)
+        .await?
+        .ok()?;
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let answer = Raw::nobody(practice.url())?.post("v3/register", registration("nurse", &text_at(&made, "code")?)).await?;
-    ensure!(asks_again(&answer)?.contains("wrong or has expired"), "{answer}");
+    let answer = Raw::nobody(practice.url())?
+        .post(
+            "v3/register",
+            registration("nurse", &text_at(&made, "code")?),
+        )
+        .await?;
+    ensure!(
+        asks_again(&answer)?.contains("wrong or has expired"),
+        "{answer}"
+    );
     ensure!(accounts(&practice).await? == 1);
     Ok(())
 }
@@ -96,11 +153,22 @@ async fn a_code_that_was_taken_back_opens_nothing() -> Result<()> {
     let practice = Practice::open().await?;
     let therapist = raw::therapist(&practice, "therapist").await?;
     let other = raw::therapist(&practice, "colleague").await?;
-    let made = therapist.post(&format!("{THERAPY}/invites"), json!({ "kind": "individual" })).await?.ok()?;
+    let made = therapist
+        .post(
+            &format!("{THERAPY}/invites"),
+            json!({ "kind": "individual" }),
+        )
+        .await?
+        .ok()?;
     let path = format!("{THERAPY}/invites/{}", text_at(&made, "invite_id")?);
     other.delete(&path).await?.refused(404, "M_NOT_FOUND")?;
     therapist.delete(&path).await?.ok()?;
-    let answer = Raw::nobody(practice.url())?.post("v3/register", registration("nurse", &text_at(&made, "code")?)).await?;
+    let answer = Raw::nobody(practice.url())?
+        .post(
+            "v3/register",
+            registration("nurse", &text_at(&made, "code")?),
+        )
+        .await?;
     asks_again(&answer)?;
     ensure!(accounts(&practice).await? == 2);
     Ok(())
@@ -110,15 +178,33 @@ async fn a_code_that_was_taken_back_opens_nothing() -> Result<()> {
 async fn a_name_that_is_taken_does_not_use_the_code_up() -> Result<()> {
     let practice = Practice::open().await?;
     let (therapist, ..) = raw::therapist_and_nurse(&practice).await?;
-    let code = text_at(&therapist.post(&format!("{THERAPY}/invites"), json!({ "kind": "individual" })).await?.ok()?, "code")?;
+    let code = text_at(
+        &therapist
+            .post(
+                &format!("{THERAPY}/invites"),
+                json!({ "kind": "individual" }),
+            )
+            .await?
+            .ok()?,
+        "code",
+    )?;
     let nobody = Raw::nobody(practice.url())?;
-    nobody.post("v3/register", registration("nurse", &code)).await?.refused(400, "M_USER_IN_USE")?;
+    nobody
+        .post("v3/register", registration("nurse", &code))
+        .await?
+        .refused(400, "M_USER_IN_USE")?;
     for name in ["", "@", "two words", "näh", "a:b", &"n".repeat(300)] {
-        nobody.post("v3/register", registration(name, &code)).await?.refused(400, "M_INVALID_USERNAME")?;
+        nobody
+            .post("v3/register", registration(name, &code))
+            .await?
+            .refused(400, "M_INVALID_USERNAME")?;
     }
     let mut short = registration("paramedic", &code);
     short["password"] = json!("x");
-    nobody.post("v3/register", short).await?.refused(400, "M_WEAK_PASSWORD")?;
+    nobody
+        .post("v3/register", short)
+        .await?
+        .refused(400, "M_WEAK_PASSWORD")?;
     Raw::register(practice.url(), "paramedic", &code).await?;
     Ok(())
 }
@@ -129,11 +215,20 @@ async fn clients_and_strangers_make_no_codes_and_no_therapy_rooms() -> Result<()
     let (_, nurse, _) = raw::therapist_and_nurse(&practice).await?;
     let body = json!({ "kind": "individual" });
     for path in ["invites", "rooms"] {
-        nurse.post(&format!("{THERAPY}/{path}"), body.clone()).await?.refused(403, "M_FORBIDDEN")?;
+        nurse
+            .post(&format!("{THERAPY}/{path}"), body.clone())
+            .await?
+            .refused(403, "M_FORBIDDEN")?;
         let nobody = nurse.with_token(None);
-        nobody.post(&format!("{THERAPY}/{path}"), body.clone()).await?.refused(401, "M_MISSING_TOKEN")?;
+        nobody
+            .post(&format!("{THERAPY}/{path}"), body.clone())
+            .await?
+            .refused(401, "M_MISSING_TOKEN")?;
     }
-    nurse.get(&format!("{THERAPY}/invites")).await?.refused(403, "M_FORBIDDEN")?;
+    nurse
+        .get(&format!("{THERAPY}/invites"))
+        .await?
+        .refused(403, "M_FORBIDDEN")?;
     Ok(())
 }
 
@@ -141,15 +236,28 @@ async fn clients_and_strangers_make_no_codes_and_no_therapy_rooms() -> Result<()
 async fn each_client_lands_in_a_room_of_their_own() -> Result<()> {
     let practice = Practice::open().await?;
     let therapist = raw::therapist(&practice, "therapist").await?;
-    let made = therapist.post(&format!("{THERAPY}/invites"), json!({ "kind": "individual", "uses": 2 })).await?.ok()?;
+    let made = therapist
+        .post(
+            &format!("{THERAPY}/invites"),
+            json!({ "kind": "individual", "uses": 2 }),
+        )
+        .await?
+        .ok()?;
     let code = text_at(&made, "code")?;
     let mut rooms = BTreeSet::new();
     for name in ["nurse", "paramedic"] {
         let client = Raw::register(practice.url(), name, &code).await?;
         let own = client.rooms().await?;
         ensure!(own.len() == 1, "{name} is in {own:?}");
-        let members = client.get(&format!("v3/rooms/{}/joined_members", own[0])).await?.ok()?;
-        let members: Vec<&String> = members["joined"].as_object().context("no members")?.keys().collect();
+        let members = client
+            .get(&format!("v3/rooms/{}/joined_members", own[0]))
+            .await?
+            .ok()?;
+        let members: Vec<&String> = members["joined"]
+            .as_object()
+            .context("no members")?
+            .keys()
+            .collect();
         ensure!(members == [&client.user, &therapist.user], "{members:?}");
         rooms.extend(own);
     }
@@ -165,7 +273,16 @@ async fn a_hundred_who_race_with_one_code_make_one_account_and_one_room() -> Res
     })
     .await?;
     let therapist = raw::therapist(&practice, "therapist").await?;
-    let code = text_at(&therapist.post(&format!("{THERAPY}/invites"), json!({ "kind": "individual" })).await?.ok()?, "code")?;
+    let code = text_at(
+        &therapist
+            .post(
+                &format!("{THERAPY}/invites"),
+                json!({ "kind": "individual" }),
+            )
+            .await?
+            .ok()?,
+        "code",
+    )?;
     let nobody = Raw::nobody(practice.url())?;
     let racers = (0..100).map(|n| {
         let (nobody, body) = (nobody.clone(), registration(&format!("racer{n}"), &code));
@@ -185,9 +302,20 @@ async fn a_hundred_who_race_with_one_code_make_one_account_and_one_room() -> Res
     ensure!(accounts(&practice).await? == 2);
     let rooms = therapist.rooms().await?;
     ensure!(rooms.len() == 1, "{rooms:?}");
-    let members = therapist.get(&format!("v3/rooms/{}/members", rooms[0])).await?.ok()?;
-    let members: BTreeSet<&str> = members["chunk"].as_array().context("no members")?.iter().filter_map(|event| event["state_key"].as_str()).collect();
-    ensure!(members == BTreeSet::from([therapist.user.as_str(), &winners[0]]), "{members:?}");
+    let members = therapist
+        .get(&format!("v3/rooms/{}/members", rooms[0]))
+        .await?
+        .ok()?;
+    let members: BTreeSet<&str> = members["chunk"]
+        .as_array()
+        .context("no members")?
+        .iter()
+        .filter_map(|event| event["state_key"].as_str())
+        .collect();
+    ensure!(
+        members == BTreeSet::from([therapist.user.as_str(), &winners[0]]),
+        "{members:?}"
+    );
     Ok(())
 }
 
@@ -211,7 +339,9 @@ async fn one_name_for_twenty_goes_to_one_of_them() -> Result<()> {
     for n in 0..19 {
         Raw::register(practice.url(), &format!("nurse{n}"), &code).await?;
     }
-    let answer = nobody.post("v3/register", registration("late", &code)).await?;
+    let answer = nobody
+        .post("v3/register", registration("late", &code))
+        .await?;
     ensure!(asks_again(&answer)?.contains("used already"), "{answer}");
     Ok(())
 }
@@ -226,10 +356,21 @@ async fn terms_of_a_code_that_make_no_sense_are_refused() -> Result<()> {
         json!({ "kind": "individual", "expires_in_ms": 0 }),
         json!({ "kind": "individual", "expires_in_ms": 91_u64 * 24 * 60 * 60 * 1000 }),
     ] {
-        therapist.post(&format!("{THERAPY}/invites"), body).await?.refused(400, "M_INVALID_PARAM")?;
+        therapist
+            .post(&format!("{THERAPY}/invites"), body)
+            .await?
+            .refused(400, "M_INVALID_PARAM")?;
     }
-    for body in [json!({}), json!({ "kind": "secret" }), json!({ "kind": "individual", "uses": -1 }), json!({ "kind": "individual", "uses": "many" })] {
-        therapist.post(&format!("{THERAPY}/invites"), body).await?.refused(400, "M_BAD_JSON")?;
+    for body in [
+        json!({}),
+        json!({ "kind": "secret" }),
+        json!({ "kind": "individual", "uses": -1 }),
+        json!({ "kind": "individual", "uses": "many" }),
+    ] {
+        therapist
+            .post(&format!("{THERAPY}/invites"), body)
+            .await?
+            .refused(400, "M_BAD_JSON")?;
     }
     let left = therapist.get(&format!("{THERAPY}/invites")).await?.ok()?;
     ensure!(left["invites"] == json!([]), "{left}");
@@ -242,11 +383,17 @@ async fn a_server_that_is_closed_lets_nobody_in_and_an_open_one_everybody() -> R
     let closed = Practice::open_with(|config| config.registration.mode = Closed).await?;
     let code = closed.code(Role::Client).await?;
     let nobody = Raw::nobody(closed.url())?;
-    nobody.post("v3/register", registration("nurse", &code)).await?.refused(403, "M_FORBIDDEN")?;
+    nobody
+        .post("v3/register", registration("nurse", &code))
+        .await?
+        .refused(403, "M_FORBIDDEN")?;
     let open = Practice::open_with(|config| config.registration.mode = Open).await?;
     let nobody = Raw::nobody(open.url())?;
     let body = json!({ "username": "nurse", "password": "between two shifts", "auth": { "type": "m.login.dummy" } });
     nobody.post("v3/register", body).await?.ok()?;
-    nobody.post("v3/register?kind=guest", json!({})).await?.refused(403, "M_GUEST_ACCESS_FORBIDDEN")?;
+    nobody
+        .post("v3/register?kind=guest", json!({}))
+        .await?
+        .refused(403, "M_GUEST_ACCESS_FORBIDDEN")?;
     Ok(())
 }

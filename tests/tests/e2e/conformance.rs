@@ -20,13 +20,18 @@ use serde_json::{Value, json};
 
 /// Two people with accounts and no room in common.
 async fn two(practice: &Practice) -> Result<(Raw, Raw)> {
-    Ok((raw::stranger(practice, "nurse").await?, raw::stranger(practice, "doctor").await?))
+    Ok((
+        raw::stranger(practice, "nurse").await?,
+        raw::stranger(practice, "doctor").await?,
+    ))
 }
 
 /// Two people in an ordinary room of a version.
 async fn together(practice: &Practice, version: &str) -> Result<(Raw, Raw, String)> {
     let (nurse, doctor) = two(practice).await?;
-    let room = nurse.makes_a_room(json!({ "room_version": version, "invite": [doctor.user] })).await?;
+    let room = nurse
+        .makes_a_room(json!({ "room_version": version, "invite": [doctor.user] }))
+        .await?;
     doctor.joins(&room).await?;
     Ok((nurse, doctor, room))
 }
@@ -34,17 +39,28 @@ async fn together(practice: &Practice, version: &str) -> Result<(Raw, Raw, Strin
 /// The ids of a list of events.
 fn ids(events: &Value) -> Vec<String> {
     let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
-    events.iter().filter_map(|event| event["event_id"].as_str()).map(str::to_owned).collect()
+    events
+        .iter()
+        .filter_map(|event| event["event_id"].as_str())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The types of a list of events.
 fn kinds(events: &Value) -> Vec<String> {
     let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
-    events.iter().filter_map(|event| event["type"].as_str()).map(str::to_owned).collect()
+    events
+        .iter()
+        .filter_map(|event| event["type"].as_str())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The one event of this type in a list.
 fn of_kind<'a>(events: &'a Value, kind: &str) -> Result<&'a Value> {
     let events = events.as_array().context("no events")?;
-    events.iter().find(|event| event["type"] == kind).with_context(|| format!("no {kind} in {events:?}"))
+    events
+        .iter()
+        .find(|event| event["type"] == kind)
+        .with_context(|| format!("no {kind} in {events:?}"))
 }

@@ -16,7 +16,11 @@ const MANY: usize = 400;
 /// The program's own files may grow to this size; what is beyond fails as on a full disk.
 async fn limit(server: &Program, bytes: Option<u64>) -> Result<()> {
     let most = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
-    let set = Command::new("prlimit").arg(format!("--pid={}", server.id()?)).arg(format!("--fsize={most}:unlimited")).status().await?;
+    let set = Command::new("prlimit")
+        .arg(format!("--pid={}", server.id()?))
+        .arg(format!("--fsize={most}:unlimited"))
+        .status()
+        .await?;
     ensure!(set.success(), "no limit could be set");
     Ok(())
 }
@@ -26,8 +30,14 @@ fn command(place: &Place, limit: Option<u64>) -> Result<Command> {
     let serve = place.command(&["serve"])?;
     let serve = serve.as_std();
     let mut command = Command::new("sh");
-    let limit = limit.map(|bytes| format!("ulimit -f {}; ", bytes / 512)).unwrap_or_default();
-    command.arg("-c").arg(format!("trap '' XFSZ; {limit}exec \"$0\" \"$@\"")).arg(serve.get_program()).args(serve.get_args());
+    let limit = limit
+        .map(|bytes| format!("ulimit -f {}; ", bytes / 512))
+        .unwrap_or_default();
+    command
+        .arg("-c")
+        .arg(format!("trap '' XFSZ; {limit}exec \"$0\" \"$@\""))
+        .arg(serve.get_program())
+        .args(serve.get_args());
     command.kill_on_drop(true);
     Ok(command)
 }
@@ -36,10 +46,19 @@ fn command(place: &Place, limit: Option<u64>) -> Result<Command> {
 async fn history(who: &Raw, room: &str) -> Result<Vec<String>> {
     let (mut ids, mut from) = (Vec::new(), String::new());
     loop {
-        let page = who.get(&format!("v3/rooms/{room}/messages?dir=b&limit=100{from}")).await?.ok()?;
+        let page = who
+            .get(&format!("v3/rooms/{room}/messages?dir=b&limit=100{from}"))
+            .await?
+            .ok()?;
         let chunk = page["chunk"].as_array().context("no chunk")?;
-        let messages = chunk.iter().filter(|event| event["type"] == "m.room.encrypted");
-        ids.extend(messages.filter_map(|event| event["event_id"].as_str()).map(str::to_owned));
+        let messages = chunk
+            .iter()
+            .filter(|event| event["type"] == "m.room.encrypted");
+        ids.extend(
+            messages
+                .filter_map(|event| event["event_id"].as_str())
+                .map(str::to_owned),
+        );
         match page["end"].as_str() {
             Some(end) => from = format!("&from={end}"),
             None => break,
@@ -55,18 +74,37 @@ async fn when_the_disk_is_full_reading_goes_on_and_nothing_is_half_written() -> 
     let server = place.serve_with(command(&place, None)?).await?;
     let code = server.first_code.clone().context("no code")?;
     let therapist = Raw::register(&server.url, "therapist", &code).await?;
-    let invited = therapist.post(&format!("{THERAPY}/invites"), json!({ "kind": "individual" })).await?.ok()?;
+    let invited = therapist
+        .post(
+            &format!("{THERAPY}/invites"),
+            json!({ "kind": "individual" }),
+        )
+        .await?
+        .ok()?;
     let code = text_at(&invited, "code")?;
     let room = therapist.makes_a_room(json!({})).await?;
     let mut acknowledged = vec![therapist.says(&room, "x").await?];
-    let kept = therapist.ask(Method::POST, "/_matrix/media/v3/upload", Some(encrypted_bytes(10_000))).await?.ok()?;
+    let kept = therapist
+        .ask(
+            Method::POST,
+            "/_matrix/media/v3/upload",
+            Some(encrypted_bytes(10_000)),
+        )
+        .await?
+        .ok()?;
     let blob = text_at(&kept, "content_uri")?.replace("mxc://", "");
 
     let store = fs::metadata(place.data().join("store.redb"))?.size();
     limit(&server, Some(store)).await?;
     let mut refused = None;
     for _ in 0..MANY {
-        let answer = therapist.send(&room, "m.room.encrypted", megolm(&room, &"x".repeat(30_000))?).await?;
+        let answer = therapist
+            .send(
+                &room,
+                "m.room.encrypted",
+                megolm(&room, &"x".repeat(30_000))?,
+            )
+            .await?;
         if answer.status == 200 {
             acknowledged.push(text_at(&answer.body, "event_id")?);
         } else {
@@ -75,25 +113,59 @@ async fn when_the_disk_is_full_reading_goes_on_and_nothing_is_half_written() -> 
         }
     }
     let refused = refused.context("the disk did not fill")?;
-    ensure!(refused.refused(503, "M_UNKNOWN")?.contains("try again later"), "{refused}");
+    ensure!(
+        refused
+            .refused(503, "M_UNKNOWN")?
+            .contains("try again later"),
+        "{refused}"
+    );
 
     // Whatever writes fails in the same way, again and again; whatever reads goes on.
     let nobody = Raw::nobody(&server.url)?;
     for round in 0..3 {
         let large = megolm(&room, &"x".repeat(30_000))?;
-        therapist.send(&room, "m.room.encrypted", large).await?.refused(503, "M_UNKNOWN")?;
-        therapist.post("v3/createRoom", json!({})).await?.refused(503, "M_UNKNOWN")?;
+        therapist
+            .send(&room, "m.room.encrypted", large)
+            .await?
+            .refused(503, "M_UNKNOWN")?;
+        therapist
+            .post("v3/createRoom", json!({}))
+            .await?
+            .refused(503, "M_UNKNOWN")?;
         let body = json!({ "username": "nurse", "password": "between two shifts", "auth": { "type": "m.login.registration_token", "token": code } });
-        nobody.post("v3/register", body).await?.refused(503, "M_UNKNOWN")?;
-        let upload = therapist.ask(Method::POST, "/_matrix/media/v3/upload", Some(encrypted_bytes(usize::try_from(store)? + 1_000_000))).await?;
+        nobody
+            .post("v3/register", body)
+            .await?
+            .refused(503, "M_UNKNOWN")?;
+        let upload = therapist
+            .ask(
+                Method::POST,
+                "/_matrix/media/v3/upload",
+                Some(encrypted_bytes(usize::try_from(store)? + 1_000_000)),
+            )
+            .await?;
         ensure!(upload.status >= 500, "{upload}");
         upload.refused(upload.status, "M_UNKNOWN")?;
-        ensure!(history(&therapist, &room).await?.starts_with(&acknowledged), "round {round}: something is missing");
+        ensure!(
+            history(&therapist, &room).await?.starts_with(&acknowledged),
+            "round {round}: something is missing"
+        );
         therapist.syncs(None).await?;
-        ensure!(therapist.get(&format!("v1/media/download/{blob}")).await?.bytes.len() == 10_000);
+        ensure!(
+            therapist
+                .get(&format!("v1/media/download/{blob}"))
+                .await?
+                .bytes
+                .len()
+                == 10_000
+        );
     }
     let blobs = everything(&place.data().join("blobs"))?;
-    ensure!(blobs.len() == 1, "beside the one blob there is something of the others: {}", blobs.len());
+    ensure!(
+        blobs.len() == 1,
+        "beside the one blob there is something of the others: {}",
+        blobs.len()
+    );
     let log = place.log()?;
     ensure!(log.contains("the store does not take writes"), "{log}");
     ensure!(log.lines().count() < 60, "the log is flooded: {log}");
@@ -105,13 +177,19 @@ async fn when_the_disk_is_full_reading_goes_on_and_nothing_is_half_written() -> 
     ensure!(place.log()?.contains("the store takes writes again"));
     let complete = history(&therapist, &room).await?;
     // What was refused may have reached the disk nevertheless, but nothing that was acknowledged is missing or out of order.
-    let known: Vec<&String> = complete.iter().filter(|id| acknowledged.contains(id)).collect();
+    let known: Vec<&String> = complete
+        .iter()
+        .filter(|id| acknowledged.contains(id))
+        .collect();
     ensure!(known == acknowledged.iter().collect::<Vec<_>>());
     server.stop().await?;
 
     let server = place.serve().await?;
     let again = Raw::log_in(&server.url, "therapist", &therapist.password).await?;
-    ensure!(history(&again, &room).await? == complete, "after a restart the room is another");
+    ensure!(
+        history(&again, &room).await? == complete,
+        "after a restart the room is another"
+    );
     let scan = place.run(&["scan"]).await?;
     ensure!(scan.code == Some(0), "{scan:?}");
     server.stop().await
@@ -123,9 +201,19 @@ async fn a_first_start_on_a_full_disk_says_so_and_can_be_tried_again() -> Result
     // The configuration and the log fit; a store does not.
     let output = command(&place, Some(64 * 1024))?.output().await?;
     let err = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1), "{:?}: {err}", output.status);
-    ensure!(err.contains("respite-server: ") && !err.contains("panic"), "{err}");
-    ensure!(!place.data().join("store.redb").exists(), "half a store was left");
+    ensure!(
+        output.status.code() == Some(1),
+        "{:?}: {err}",
+        output.status
+    );
+    ensure!(
+        err.contains("respite-server: ") && !err.contains("panic"),
+        "{err}"
+    );
+    ensure!(
+        !place.data().join("store.redb").exists(),
+        "half a store was left"
+    );
     let server = place.serve().await?;
     let code = server.first_code.clone().context("no code")?;
     Raw::register(&server.url, "therapist", &code).await?;
@@ -133,7 +221,8 @@ async fn a_first_start_on_a_full_disk_says_so_and_can_be_tried_again() -> Result
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_when_the_server_starts_again_does_not_keep_people_from_reading() -> Result<()> {
+async fn a_disk_that_is_full_when_the_server_starts_again_does_not_keep_people_from_reading()
+-> Result<()> {
     let place = Place::new("")?;
     let server = place.serve().await?;
     let code = server.first_code.clone().context("no code")?;
@@ -144,7 +233,10 @@ async fn a_disk_that_is_full_when_the_server_starts_again_does_not_keep_people_f
     let size = fs::metadata(place.data().join("store.redb"))?.size();
     let server = place.serve_with(command(&place, Some(size))?).await?;
     let who = Raw::nobody(&server.url)?.with_token(therapist.token.as_deref());
-    let seen: Value = who.get(&format!("v3/rooms/{room}/event/{event}")).await?.ok()?;
+    let seen: Value = who
+        .get(&format!("v3/rooms/{room}/event/{event}"))
+        .await?
+        .ok()?;
     ensure!(seen["event_id"] == event.as_str(), "{seen}");
     server.stop().await
 }

@@ -68,7 +68,14 @@ impl Attempt {
 
     fn new(what: &'static str, method: Method, path: String, body: Value, end: End) -> Self {
         let body = body.to_string().into_bytes();
-        Self { what, who: Who::Nurse, method, path, body, end }
+        Self {
+            what,
+            who: Who::Nurse,
+            method,
+            path,
+            body,
+            end,
+        }
     }
 
     fn by(self, who: Who) -> Self {
@@ -80,7 +87,13 @@ impl Scene {
     async fn open(practice: &Practice) -> Result<Self> {
         let (therapist, nurse, room) = raw::therapist_and_nurse(practice).await?;
         let event = nurse.says(&room, "I slept badly.").await?;
-        Ok(Self { canary: Canary::new(), room, event, therapist, nurse })
+        Ok(Self {
+            canary: Canary::new(),
+            room,
+            event,
+            therapist,
+            nurse,
+        })
     }
 
     /// The words that must not be found anywhere.
@@ -91,7 +104,15 @@ impl Scene {
     /// Makes every attempt and looks at what comes of it.
     async fn try_all(&self, attempts: Vec<Attempt>) -> Result<()> {
         let nobody = self.therapist.with_token(None);
-        for Attempt { what, who, method, path, body, end } in attempts {
+        for Attempt {
+            what,
+            who,
+            method,
+            path,
+            body,
+            end,
+        } in attempts
+        {
             let who = match who {
                 Who::Therapist => &self.therapist,
                 Who::Nurse => &self.nurse,
@@ -105,7 +126,10 @@ impl Scene {
                 }
                 End::Blanked => ensure!(answer.status == 200, "{what}: {answer}"),
             }
-            ensure!(!self.canary.is_in(&answer.bytes), "{what}: the answer repeats it: {answer}");
+            ensure!(
+                !self.canary.is_in(&answer.bytes),
+                "{what}: the answer repeats it: {answer}"
+            );
         }
         Ok(())
     }
@@ -117,8 +141,15 @@ async fn leaves_nothing(attempts: impl FnOnce(&Scene) -> Result<Vec<Attempt>>) -
     let scene = Scene::open(&practice).await?;
     scene.try_all(attempts(&scene)?).await?;
     let report = respite_server::scan::scan(practice.app()?).await?;
-    ensure!(report.is_clean(), "the scan found violations: {:?}", report.violations);
+    ensure!(
+        report.is_clean(),
+        "the scan found violations: {:?}",
+        report.violations
+    );
     practice.stop().await?;
-    ensure!(scene.canary.search(practice.data())?.is_empty(), "the words were kept");
+    ensure!(
+        scene.canary.search(practice.data())?.is_empty(),
+        "the words were kept"
+    );
     Ok(())
 }

@@ -38,7 +38,9 @@ fn endpoints(nurse: &Raw, room: &str, event: &str) -> Vec<(Method, String)> {
         put(format!("v3/devices/{}", nurse.device)),
         put(format!("v3/profile/{user}/displayname")),
         put(format!("v3/user/{user}/account_data/m.direct")),
-        put(format!("v3/user/{user}/rooms/{room}/account_data/m.marked_unread")),
+        put(format!(
+            "v3/user/{user}/rooms/{room}/account_data/m.marked_unread"
+        )),
         put(format!("v3/user/{user}/rooms/{room}/tags/m.favourite")),
         post(format!("v3/user/{user}/filter")),
         put("v3/sendToDevice/m.room.encrypted/m3".to_owned()),
@@ -59,7 +61,10 @@ fn endpoints(nurse: &Raw, room: &str, event: &str) -> Vec<(Method, String)> {
 /// Looks whether the answer is an error that a client can read, and not the server's own failure.
 fn an_error_of_the_clients(answer: &Answer, canary: &Canary, codes: &[&str]) -> Result<()> {
     ensure!((400..500).contains(&answer.status), "{answer}");
-    ensure!(codes.contains(&answer.errcode()), "{answer} is none of {codes:?}");
+    ensure!(
+        codes.contains(&answer.errcode()),
+        "{answer} is none of {codes:?}"
+    );
     answer.refused(answer.status, answer.errcode())?;
     ensure!(!canary.is_in(&answer.bytes), "the input is in {answer}");
     Ok(())
@@ -100,7 +105,9 @@ async fn json_of_another_form_is_refused_everywhere() -> Result<()> {
     let canary = Canary::new();
     for (method, path) in endpoints(&nurse, &room, &event) {
         for body in [json!([canary.text()]), json!(canary.text()), json!(17)] {
-            let answer = nurse.ask(method.clone(), &path, Some(body.to_string().into_bytes())).await?;
+            let answer = nurse
+                .ask(method.clone(), &path, Some(body.to_string().into_bytes()))
+                .await?;
             an_error_of_the_clients(&answer, &canary, &["M_BAD_JSON"])?;
         }
     }
@@ -117,11 +124,18 @@ async fn json_that_is_nested_without_end_is_refused_everywhere() -> Result<()> {
     let canary = Canary::new();
     for depth in [100, 100_000] {
         let lists = format!("{{\"a\": {}1{}}}", "[".repeat(depth), "]".repeat(depth));
-        let objects = format!("{}\"{}\"{}", "{\"a\":".repeat(depth), canary.text(), "}".repeat(depth));
+        let objects = format!(
+            "{}\"{}\"{}",
+            "{\"a\":".repeat(depth),
+            canary.text(),
+            "}".repeat(depth)
+        );
         let unclosed = "[".repeat(depth);
         for body in [lists, objects, unclosed] {
             for (method, path) in endpoints(&nurse, &room, &event) {
-                let answer = nurse.ask(method, &path, Some(body.clone().into_bytes())).await?;
+                let answer = nurse
+                    .ask(method, &path, Some(body.clone().into_bytes()))
+                    .await?;
                 an_error_of_the_clients(&answer, &canary, &["M_BAD_JSON"])?;
             }
         }
@@ -140,27 +154,104 @@ async fn missing_and_wrong_fields_are_named_by_their_place_not_by_their_words() 
     let missing: &[(&str, Value, &[&str])] = &[
         (&invite, json!({}), &["M_BAD_JSON", "M_MISSING_PARAM"]),
         (&invite, json!({ "user_id": 7 }), &["M_BAD_JSON"]),
-        (&invite, json!({ "user_id": words }), &["M_BAD_JSON", "M_INVALID_PARAM"]),
-        (&invite, json!({ "user_id": format!("@{words}:elsewhere.example") }), &["M_FORBIDDEN", "M_NOT_FOUND", "M_INVALID_PARAM"]),
+        (
+            &invite,
+            json!({ "user_id": words }),
+            &["M_BAD_JSON", "M_INVALID_PARAM"],
+        ),
+        (
+            &invite,
+            json!({ "user_id": format!("@{words}:elsewhere.example") }),
+            &["M_FORBIDDEN", "M_NOT_FOUND", "M_INVALID_PARAM"],
+        ),
         ("v3/login", json!({}), &["M_BAD_JSON", "M_MISSING_PARAM"]),
-        ("v3/login", json!({ "type": words }), &["M_UNKNOWN", "M_BAD_JSON"]),
-        ("v3/login", json!({ "type": "m.login.password" }), &["M_BAD_JSON", "M_MISSING_PARAM"]),
-        ("v3/login", json!({ "type": "m.login.password", "identifier": { "type": "m.id.user", "user": words } }), &["M_BAD_JSON", "M_MISSING_PARAM"]),
-        ("v3/login", json!({ "type": "m.login.password", "identifier": { "type": words }, "password": words }), &["M_UNKNOWN", "M_BAD_JSON", "M_INVALID_PARAM", "M_MISSING_PARAM"]),
-        ("v3/login", json!({ "type": "m.login.password", "identifier": { "type": "m.id.user", "user": words }, "password": words }), &["M_FORBIDDEN"]),
-        ("v3/refresh", json!({ "refresh_token": words }), &["M_UNKNOWN_TOKEN"]),
-        ("v3/createRoom", json!({ "preset": words }), &["M_BAD_JSON", "M_INVALID_PARAM", "M_UNKNOWN"]),
-        ("v3/createRoom", json!({ "room_version": words }), &["M_UNSUPPORTED_ROOM_VERSION"]),
-        ("v3/createRoom", json!({ "room_version": "9" }), &["M_UNSUPPORTED_ROOM_VERSION"]),
-        ("v3/createRoom", json!({ "room_version": 11 }), &["M_BAD_JSON"]),
-        ("v3/createRoom", json!({ "invite": [words] }), &["M_BAD_JSON", "M_INVALID_PARAM"]),
-        ("v3/createRoom", json!({ "initial_state": [{ "content": {} }] }), &["M_BAD_JSON"]),
-        ("v3/keys/query", json!({ "device_keys": { words: [] } }), &["M_BAD_JSON", "M_INVALID_PARAM"]),
-        ("v3/keys/query", json!({ "device_keys": [words] }), &["M_BAD_JSON"]),
-        ("v3/keys/claim", json!({ "one_time_keys": { words: {} } }), &["M_BAD_JSON", "M_INVALID_PARAM"]),
+        (
+            "v3/login",
+            json!({ "type": words }),
+            &["M_UNKNOWN", "M_BAD_JSON"],
+        ),
+        (
+            "v3/login",
+            json!({ "type": "m.login.password" }),
+            &["M_BAD_JSON", "M_MISSING_PARAM"],
+        ),
+        (
+            "v3/login",
+            json!({ "type": "m.login.password", "identifier": { "type": "m.id.user", "user": words } }),
+            &["M_BAD_JSON", "M_MISSING_PARAM"],
+        ),
+        (
+            "v3/login",
+            json!({ "type": "m.login.password", "identifier": { "type": words }, "password": words }),
+            &[
+                "M_UNKNOWN",
+                "M_BAD_JSON",
+                "M_INVALID_PARAM",
+                "M_MISSING_PARAM",
+            ],
+        ),
+        (
+            "v3/login",
+            json!({ "type": "m.login.password", "identifier": { "type": "m.id.user", "user": words }, "password": words }),
+            &["M_FORBIDDEN"],
+        ),
+        (
+            "v3/refresh",
+            json!({ "refresh_token": words }),
+            &["M_UNKNOWN_TOKEN"],
+        ),
+        (
+            "v3/createRoom",
+            json!({ "preset": words }),
+            &["M_BAD_JSON", "M_INVALID_PARAM", "M_UNKNOWN"],
+        ),
+        (
+            "v3/createRoom",
+            json!({ "room_version": words }),
+            &["M_UNSUPPORTED_ROOM_VERSION"],
+        ),
+        (
+            "v3/createRoom",
+            json!({ "room_version": "9" }),
+            &["M_UNSUPPORTED_ROOM_VERSION"],
+        ),
+        (
+            "v3/createRoom",
+            json!({ "room_version": 11 }),
+            &["M_BAD_JSON"],
+        ),
+        (
+            "v3/createRoom",
+            json!({ "invite": [words] }),
+            &["M_BAD_JSON", "M_INVALID_PARAM"],
+        ),
+        (
+            "v3/createRoom",
+            json!({ "initial_state": [{ "content": {} }] }),
+            &["M_BAD_JSON"],
+        ),
+        (
+            "v3/keys/query",
+            json!({ "device_keys": { words: [] } }),
+            &["M_BAD_JSON", "M_INVALID_PARAM"],
+        ),
+        (
+            "v3/keys/query",
+            json!({ "device_keys": [words] }),
+            &["M_BAD_JSON"],
+        ),
+        (
+            "v3/keys/claim",
+            json!({ "one_time_keys": { words: {} } }),
+            &["M_BAD_JSON", "M_INVALID_PARAM"],
+        ),
         ("v3/keys/claim", json!({}), &["M_BAD_JSON"]),
         ("v3/room_keys/version", json!({}), &["M_BAD_JSON"]),
-        ("v3/delete_devices", json!({ "devices": words }), &["M_BAD_JSON"]),
+        (
+            "v3/delete_devices",
+            json!({ "devices": words }),
+            &["M_BAD_JSON"],
+        ),
     ];
     for (path, body, codes) in missing {
         let answer = nurse.post(path, body.clone()).await?;
@@ -175,26 +266,87 @@ async fn fractions_and_numbers_that_json_clients_round_are_refused_in_events() -
     let (therapist, nurse, room) = raw::therapist_and_nurse(&practice).await?;
     let plain = nurse.makes_a_room(json!({})).await?;
     let canary = Canary::new();
-    let numbers = ["1.5", "1.0", "-0.0", "1e3", "1e400", "9007199254740992", "-9007199254740992", "18446744073709551616", "123456789012345678901234567890"];
+    let numbers = [
+        "1.5",
+        "1.0",
+        "-0.0",
+        "1e3",
+        "1e400",
+        "9007199254740992",
+        "-9007199254740992",
+        "18446744073709551616",
+        "123456789012345678901234567890",
+    ];
     for number in numbers {
-        let message = format!("{{\"msgtype\": \"m.text\", \"body\": \"{}\", \"n\": {number}}}", canary.text());
-        let levels = format!("{{\"users\": {{\"{}\": 100}}, \"ban\": {number}}}", nurse.user);
+        let message = format!(
+            "{{\"msgtype\": \"m.text\", \"body\": \"{}\", \"n\": {number}}}",
+            canary.text()
+        );
+        let levels = format!(
+            "{{\"users\": {{\"{}\": 100}}, \"ban\": {number}}}",
+            nurse.user
+        );
         for (who, path, body) in [
-            (&nurse, format!("v3/rooms/{plain}/send/m.room.message/n{number}"), message.clone()),
-            (&nurse, format!("v3/rooms/{plain}/state/m.room.power_levels"), levels.clone()),
-            (&therapist, format!("v3/rooms/{room}/state/m.room.power_levels"), levels.clone()),
-            (&nurse, format!("v3/user/{}/account_data/chat.example", nurse.user), message.clone()),
-            (&nurse, "v3/createRoom".to_owned(), format!("{{\"power_level_content_override\": {levels}}}")),
-            (&nurse, "v3/createRoom".to_owned(), format!("{{\"creation_content\": {message}}}")),
-            (&nurse, "v3/createRoom".to_owned(), format!("{{\"initial_state\": [{{\"type\": \"chat.example\", \"state_key\": \"\", \"content\": {message}}}]}}")),
+            (
+                &nurse,
+                format!("v3/rooms/{plain}/send/m.room.message/n{number}"),
+                message.clone(),
+            ),
+            (
+                &nurse,
+                format!("v3/rooms/{plain}/state/m.room.power_levels"),
+                levels.clone(),
+            ),
+            (
+                &therapist,
+                format!("v3/rooms/{room}/state/m.room.power_levels"),
+                levels.clone(),
+            ),
+            (
+                &nurse,
+                format!("v3/user/{}/account_data/chat.example", nurse.user),
+                message.clone(),
+            ),
+            (
+                &nurse,
+                "v3/createRoom".to_owned(),
+                format!("{{\"power_level_content_override\": {levels}}}"),
+            ),
+            (
+                &nurse,
+                "v3/createRoom".to_owned(),
+                format!("{{\"creation_content\": {message}}}"),
+            ),
+            (
+                &nurse,
+                "v3/createRoom".to_owned(),
+                format!(
+                    "{{\"initial_state\": [{{\"type\": \"chat.example\", \"state_key\": \"\", \"content\": {message}}}]}}"
+                ),
+            ),
         ] {
-            let method = if path == "v3/createRoom" { Method::POST } else { Method::PUT };
+            let method = if path == "v3/createRoom" {
+                Method::POST
+            } else {
+                Method::PUT
+            };
             let answer = who.ask(method, &path, Some(body.into_bytes())).await?;
             an_error_of_the_clients(&answer, &canary, &["M_BAD_JSON"])?;
         }
     }
-    let limits = format!("{{\"msgtype\": \"m.text\", \"body\": \"x\", \"n\": [{}, {}]}}", (1_i64 << 53) - 1, 1 - (1_i64 << 53));
-    nurse.ask(Method::PUT, &format!("v3/rooms/{plain}/send/m.room.message/limit"), Some(limits.into_bytes())).await?.ok()?;
+    let limits = format!(
+        "{{\"msgtype\": \"m.text\", \"body\": \"x\", \"n\": [{}, {}]}}",
+        (1_i64 << 53) - 1,
+        1 - (1_i64 << 53)
+    );
+    nurse
+        .ask(
+            Method::PUT,
+            &format!("v3/rooms/{plain}/send/m.room.message/limit"),
+            Some(limits.into_bytes()),
+        )
+        .await?
+        .ok()?;
     Ok(())
 }
 
@@ -206,8 +358,14 @@ async fn an_event_of_65537_bytes_is_too_large() -> Result<()> {
     // The longest text that fits differs from this by the length of the event's other fields only.
     let text = |length: usize| json!({ "msgtype": "m.text", "body": "x".repeat(length) });
     let (mut fits, mut too_long) = (60_000, 65_537);
-    nurse.send(&plain, "m.room.message", text(fits)).await?.ok()?;
-    nurse.send(&plain, "m.room.message", text(too_long)).await?.refused(413, "M_TOO_LARGE")?;
+    nurse
+        .send(&plain, "m.room.message", text(fits))
+        .await?
+        .ok()?;
+    nurse
+        .send(&plain, "m.room.message", text(too_long))
+        .await?
+        .refused(413, "M_TOO_LARGE")?;
     while too_long - fits > 1 {
         let middle = (fits + too_long) / 2;
         let answer = nurse.send(&plain, "m.room.message", text(middle)).await?;
@@ -222,11 +380,33 @@ async fn an_event_of_65537_bytes_is_too_large() -> Result<()> {
     // Without the server's own fields, which hold a hash, a signature and a few ids, nothing is lost.
     ensure!((64_000..65_400).contains(&fits), "{fits} bytes of text fit");
 
-    nurse.send(&room, "m.room.encrypted", megolm(&room, &"x".repeat(40_000))?).await?.ok()?;
-    nurse.send(&room, "m.room.encrypted", megolm(&room, &"x".repeat(50_000))?).await?.refused(413, "M_TOO_LARGE")?;
-    let users: Vec<(String, Value)> = (0..900).map(|n| (format!("@{}{n}:localhost", "n".repeat(100)), json!(50))).collect();
+    nurse
+        .send(
+            &room,
+            "m.room.encrypted",
+            megolm(&room, &"x".repeat(40_000))?,
+        )
+        .await?
+        .ok()?;
+    nurse
+        .send(
+            &room,
+            "m.room.encrypted",
+            megolm(&room, &"x".repeat(50_000))?,
+        )
+        .await?
+        .refused(413, "M_TOO_LARGE")?;
+    let users: Vec<(String, Value)> = (0..900)
+        .map(|n| (format!("@{}{n}:localhost", "n".repeat(100)), json!(50)))
+        .collect();
     let levels = json!({ "users": Value::Object(users.into_iter().collect()) });
-    therapist.put(&format!("v3/rooms/{room}/state/m.room.power_levels"), levels).await?.refused(413, "M_TOO_LARGE")?;
+    therapist
+        .put(
+            &format!("v3/rooms/{room}/state/m.room.power_levels"),
+            levels,
+        )
+        .await?
+        .refused(413, "M_TOO_LARGE")?;
     Ok(())
 }
 
@@ -241,11 +421,23 @@ async fn names_of_events_have_a_limit_too() -> Result<()> {
         format!("v3/rooms/{plain}/state/{long}/"),
         format!("v3/rooms/{plain}/state/chat.example/{long}"),
     ] {
-        nurse.put(&path, json!({})).await?.refused(413, "M_TOO_LARGE")?;
+        nurse
+            .put(&path, json!({}))
+            .await?
+            .refused(413, "M_TOO_LARGE")?;
     }
     let just = "x".repeat(255);
-    nurse.put(&format!("v3/rooms/{plain}/send/{just}/t2"), json!({})).await?.ok()?;
-    nurse.put(&format!("v3/rooms/{plain}/state/chat.example/{just}"), json!({})).await?.ok()?;
+    nurse
+        .put(&format!("v3/rooms/{plain}/send/{just}/t2"), json!({}))
+        .await?
+        .ok()?;
+    nurse
+        .put(
+            &format!("v3/rooms/{plain}/state/chat.example/{just}"),
+            json!({}),
+        )
+        .await?
+        .ok()?;
     Ok(())
 }
 
@@ -269,7 +461,20 @@ async fn ids_that_are_none_are_refused_wherever_they_stand() -> Result<()> {
     let canary = Canary::new();
     let words = canary.text();
     let long = format!("!{}:localhost", "x".repeat(300));
-    let ids = [words, "!", "%00", "%0A%0D", "%F0%28%8C%28", "..%2F..%2Fetc", "!a:b:c:d", &long, "%", "%zz", "a%20b", "%E2%80%AE"];
+    let ids = [
+        words,
+        "!",
+        "%00",
+        "%0A%0D",
+        "%F0%28%8C%28",
+        "..%2F..%2Fetc",
+        "!a:b:c:d",
+        &long,
+        "%",
+        "%zz",
+        "a%20b",
+        "%E2%80%AE",
+    ];
     for id in ids {
         for path in [
             format!("v3/rooms/{id}/state"),
@@ -283,7 +488,13 @@ async fn ids_that_are_none_are_refused_wherever_they_stand() -> Result<()> {
             format!("v3/devices/{id}"),
         ] {
             let answer = nurse.get(&path).await?;
-            let codes = ["M_INVALID_PARAM", "M_NOT_FOUND", "M_FORBIDDEN", "M_BAD_JSON", "M_UNRECOGNIZED"];
+            let codes = [
+                "M_INVALID_PARAM",
+                "M_NOT_FOUND",
+                "M_FORBIDDEN",
+                "M_BAD_JSON",
+                "M_UNRECOGNIZED",
+            ];
             an_error_of_the_clients(&answer, &canary, &codes)?;
         }
     }
@@ -311,7 +522,17 @@ async fn questions_that_are_none_are_refused() -> Result<()> {
         format!("v3/keys/changes?from={words}&to={words}"),
     ] {
         let answer = nurse.get(&path).await?;
-        an_error_of_the_clients(&answer, &canary, &["M_INVALID_PARAM", "M_MISSING_PARAM", "M_BAD_JSON", "M_NOT_FOUND", "M_NOT_JSON"])?;
+        an_error_of_the_clients(
+            &answer,
+            &canary,
+            &[
+                "M_INVALID_PARAM",
+                "M_MISSING_PARAM",
+                "M_BAD_JSON",
+                "M_NOT_FOUND",
+                "M_NOT_JSON",
+            ],
+        )?;
     }
     Ok(())
 }

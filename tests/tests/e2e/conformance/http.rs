@@ -2,18 +2,42 @@
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
-use respite_tests::{practice::Practice, raw::{self, Raw}};
+use respite_tests::{
+    practice::Practice,
+    raw::{self, Raw},
+};
 use serde_json::json;
 
 #[tokio::test]
 async fn what_is_not_there_is_unrecognized() -> Result<()> {
     let practice = Practice::open().await?;
     let nurse = raw::stranger(&practice, "nurse").await?;
-    for path in ["v3/nothing", "v99/sync", "", "unstable/org.example/nothing", "/", "/_matrix/federation/v1/version", "/_matrix/key/v2/server"] {
-        nurse.get(path).await?.refused(404, "M_UNRECOGNIZED").map_err(|error| error.context(path.to_owned()))?;
+    for path in [
+        "v3/nothing",
+        "v99/sync",
+        "",
+        "unstable/org.example/nothing",
+        "/",
+        "/_matrix/federation/v1/version",
+        "/_matrix/key/v2/server",
+    ] {
+        nurse
+            .get(path)
+            .await?
+            .refused(404, "M_UNRECOGNIZED")
+            .map_err(|error| error.context(path.to_owned()))?;
     }
-    for (method, path) in [(Method::DELETE, "v3/sync"), (Method::POST, "v3/account/whoami"), (Method::PUT, "v3/createRoom"), (Method::GET, "v3/createRoom"), (Method::PATCH, "versions")] {
-        nurse.ask(method, path, Some(b"{}".to_vec())).await?.refused(405, "M_UNRECOGNIZED")?;
+    for (method, path) in [
+        (Method::DELETE, "v3/sync"),
+        (Method::POST, "v3/account/whoami"),
+        (Method::PUT, "v3/createRoom"),
+        (Method::GET, "v3/createRoom"),
+        (Method::PATCH, "versions"),
+    ] {
+        nurse
+            .ask(method, path, Some(b"{}".to_vec()))
+            .await?
+            .refused(405, "M_UNRECOGNIZED")?;
     }
     Ok(())
 }
@@ -22,17 +46,36 @@ async fn what_is_not_there_is_unrecognized() -> Result<()> {
 async fn browsers_may_ask_from_anywhere_even_for_what_is_not_there() -> Result<()> {
     let practice = Practice::open().await?;
     let nobody = Raw::nobody(practice.url())?;
-    for path in ["v3/sync", "v3/login", "v3/nothing", "/_matrix/media/v3/upload", "/.well-known/matrix/client"] {
+    for path in [
+        "v3/sync",
+        "v3/login",
+        "v3/nothing",
+        "/_matrix/media/v3/upload",
+        "/.well-known/matrix/client",
+    ] {
         let before = nobody.ask(Method::OPTIONS, path, None).await?;
         ensure!(before.status == 200 || before.status == 204, "{before}");
         for answer in [before, nobody.ask(Method::GET, path, None).await?] {
-            let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+            let header = |name: &str| {
+                answer
+                    .headers
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+                    .unwrap_or_default()
+                    .to_owned()
+            };
             ensure!(header("access-control-allow-origin") == "*", "{answer}");
             for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS"] {
-                ensure!(header("access-control-allow-methods").contains(method), "{path}: {method}");
+                ensure!(
+                    header("access-control-allow-methods").contains(method),
+                    "{path}: {method}"
+                );
             }
             for allowed in ["X-Requested-With", "Content-Type", "Authorization"] {
-                ensure!(header("access-control-allow-headers").contains(allowed), "{path}: {allowed}");
+                ensure!(
+                    header("access-control-allow-headers").contains(allowed),
+                    "{path}: {allowed}"
+                );
             }
         }
     }
@@ -41,18 +84,41 @@ async fn browsers_may_ask_from_anywhere_even_for_what_is_not_there() -> Result<(
 
 #[tokio::test]
 async fn the_server_says_what_it_is_and_can() -> Result<()> {
-    let practice = Practice::open_with(|config| config.server.public_url = Some("https://respite.example.org".to_owned())).await?;
+    let practice = Practice::open_with(|config| {
+        config.server.public_url = Some("https://respite.example.org".to_owned())
+    })
+    .await?;
     let nobody = Raw::nobody(practice.url())?;
     let versions = nobody.get("versions").await?.ok()?;
-    ensure!(versions["versions"].as_array().is_some_and(|versions| versions.contains(&json!("v1.11"))), "{versions}");
-    ensure!(versions["unstable_features"]["chat.respite.therapy"] == true, "{versions}");
-    let known = nobody.ask(Method::GET, "/.well-known/matrix/client", None).await?.ok()?;
-    ensure!(known["m.homeserver"]["base_url"] == "https://respite.example.org", "{known}");
+    ensure!(
+        versions["versions"]
+            .as_array()
+            .is_some_and(|versions| versions.contains(&json!("v1.11"))),
+        "{versions}"
+    );
+    ensure!(
+        versions["unstable_features"]["chat.respite.therapy"] == true,
+        "{versions}"
+    );
+    let known = nobody
+        .ask(Method::GET, "/.well-known/matrix/client", None)
+        .await?
+        .ok()?;
+    ensure!(
+        known["m.homeserver"]["base_url"] == "https://respite.example.org",
+        "{known}"
+    );
     let nurse = raw::stranger(&practice, "nurse").await?;
     let can = nurse.get("v3/capabilities").await?.ok()?;
     let can = &can["capabilities"];
-    let versions = can["m.room_versions"]["available"].as_object().context("no room versions")?;
-    ensure!(versions.keys().collect::<Vec<_>>() == ["10", "11", "12"] && can["m.room_versions"]["default"] == "11", "{can}");
+    let versions = can["m.room_versions"]["available"]
+        .as_object()
+        .context("no room versions")?;
+    ensure!(
+        versions.keys().collect::<Vec<_>>() == ["10", "11", "12"]
+            && can["m.room_versions"]["default"] == "11",
+        "{can}"
+    );
     ensure!(can["m.change_password"]["enabled"] != false, "{can}");
     ensure!(can.get("chat.respite.therapy").is_some(), "{can}");
     let limits = nurse.get("v1/media/config").await?.ok()?;
@@ -64,12 +130,29 @@ async fn the_server_says_what_it_is_and_can() -> Result<()> {
 async fn answers_are_json_and_not_kept_by_anybody_on_the_way() -> Result<()> {
     let practice = Practice::open().await?;
     let nurse = raw::stranger(&practice, "nurse").await?;
-    for path in ["versions", "v3/account/whoami", "v3/sync?timeout=0", "v3/nothing"] {
+    for path in [
+        "versions",
+        "v3/account/whoami",
+        "v3/sync?timeout=0",
+        "v3/nothing",
+    ] {
         let answer = nurse.get(path).await?;
-        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        ensure!(header("content-type").starts_with("application/json"), "{answer}");
+        let header = |name: &str| {
+            answer
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        ensure!(
+            header("content-type").starts_with("application/json"),
+            "{answer}"
+        );
         ensure!(header("x-content-type-options") == "nosniff", "{answer}");
-        ensure!(path == "versions" || header("cache-control").contains("no-store"), "{answer}");
+        ensure!(
+            path == "versions" || header("cache-control").contains("no-store"),
+            "{answer}"
+        );
     }
     Ok(())
 }
@@ -77,7 +160,9 @@ async fn answers_are_json_and_not_kept_by_anybody_on_the_way() -> Result<()> {
 #[tokio::test]
 async fn a_head_request_gets_the_head_of_the_answer() -> Result<()> {
     let practice = Practice::open().await?;
-    let answer = Raw::nobody(practice.url())?.ask(Method::HEAD, "versions", None).await?;
+    let answer = Raw::nobody(practice.url())?
+        .ask(Method::HEAD, "versions", None)
+        .await?;
     ensure!(answer.status == 200 && answer.bytes.is_empty(), "{answer}");
     Ok(())
 }

@@ -17,7 +17,12 @@ fn room_of<'a>(news: &'a Value, room: &str) -> &'a Value {
 
 fn people(events: &Value) -> Vec<String> {
     let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut people: Vec<String> = events.iter().filter(|event| event["type"] == "m.room.member").filter_map(|event| event["state_key"].as_str()).map(str::to_owned).collect();
+    let mut people: Vec<String> = events
+        .iter()
+        .filter(|event| event["type"] == "m.room.member")
+        .filter_map(|event| event["state_key"].as_str())
+        .map(str::to_owned)
+        .collect();
     people.sort();
     people
 }
@@ -39,7 +44,12 @@ async fn what_is_new_comes_once_and_nothing_is_left_out() -> Result<()> {
     }
     ensure!(heard == sent, "{heard:?} instead of {sent:?}");
     let news = doctor.syncs(Some(&since)).await?;
-    ensure!(news["rooms"]["join"].as_object().is_none_or(serde_json::Map::is_empty), "{news}");
+    ensure!(
+        news["rooms"]["join"]
+            .as_object()
+            .is_none_or(serde_json::Map::is_empty),
+        "{news}"
+    );
     Ok(())
 }
 
@@ -48,19 +58,44 @@ async fn a_gap_is_told_and_the_state_of_the_gap_comes_along() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, doctor, room) = together(&practice, "11").await?;
     let since = text_at(&doctor.syncs(None).await?, "next_batch")?;
-    nurse.put(&format!("v3/rooms/{room}/state/m.room.guest_access"), json!({ "guest_access": "forbidden" })).await?.ok()?;
+    nurse
+        .put(
+            &format!("v3/rooms/{room}/state/m.room.guest_access"),
+            json!({ "guest_access": "forbidden" }),
+        )
+        .await?
+        .ok()?;
     let mut sent = Vec::new();
     for _ in 0..30 {
         sent.push(nurse.says(&room, "x").await?);
     }
     let filter = in_query(&json!({ "room": { "timeline": { "limit": 10 } } }).to_string());
-    let news = doctor.get(&format!("v3/sync?timeout=0&since={since}&filter={filter}")).await?.ok()?;
+    let news = doctor
+        .get(&format!("v3/sync?timeout=0&since={since}&filter={filter}"))
+        .await?
+        .ok()?;
     let heard = room_of(&news, &room);
-    ensure!(heard["timeline"]["limited"] == true && ids(&heard["timeline"]["events"]) == sent[20..], "{heard}");
-    ensure!(kinds(&heard["state"]["events"]) == ["m.room.guest_access"], "{heard}");
+    ensure!(
+        heard["timeline"]["limited"] == true && ids(&heard["timeline"]["events"]) == sent[20..],
+        "{heard}"
+    );
+    ensure!(
+        kinds(&heard["state"]["events"]) == ["m.room.guest_access"],
+        "{heard}"
+    );
     let before = text_at(&heard["timeline"], "prev_batch")?;
-    let page = doctor.get(&format!("v3/rooms/{room}/messages?dir=b&limit=21&from={before}")).await?.ok()?;
-    ensure!(kinds(&page["chunk"]).last().is_some_and(|kind| kind == "m.room.guest_access"), "{page}");
+    let page = doctor
+        .get(&format!(
+            "v3/rooms/{room}/messages?dir=b&limit=21&from={before}"
+        ))
+        .await?
+        .ok()?;
+    ensure!(
+        kinds(&page["chunk"])
+            .last()
+            .is_some_and(|kind| kind == "m.room.guest_access"),
+        "{page}"
+    );
     Ok(())
 }
 
@@ -69,18 +104,29 @@ async fn a_long_poll_waits_for_news_and_ends_without_any() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, doctor, room) = together(&practice, "11").await?;
     let since = text_at(&doctor.syncs(None).await?, "next_batch")?;
-    let quiet = doctor.get(&format!("v3/sync?timeout=300&since={since}")).await?.ok()?;
+    let quiet = doctor
+        .get(&format!("v3/sync?timeout=300&since={since}"))
+        .await?
+        .ok()?;
     ensure!(room_of(&quiet, &room).is_null(), "{quiet}");
     let since = text_at(&quiet, "next_batch")?;
     let waits = {
-        let (doctor, path) = (doctor.clone(), format!("v3/sync?timeout=50000&since={since}"));
+        let (doctor, path) = (
+            doctor.clone(),
+            format!("v3/sync?timeout=50000&since={since}"),
+        );
         tokio::spawn(async move { doctor.get(&path).await })
     };
     tokio::time::sleep(Duration::from_millis(300)).await;
     ensure!(!waits.is_finished(), "the long poll did not wait");
     let sent = nurse.says(&room, "x").await?;
-    let news = tokio::time::timeout(Duration::from_secs(30), waits).await???.ok()?;
-    ensure!(ids(&room_of(&news, &room)["timeline"]["events"]) == [sent], "{news}");
+    let news = tokio::time::timeout(Duration::from_secs(30), waits)
+        .await???
+        .ok()?;
+    ensure!(
+        ids(&room_of(&news, &room)["timeline"]["events"]) == [sent],
+        "{news}"
+    );
     Ok(())
 }
 
@@ -91,35 +137,82 @@ async fn whatever_concerns_one_ends_the_wait() -> Result<()> {
     let tablet = Raw::log_in(practice.url(), "doctor", &doctor.password).await?;
     let event = nurse.says(&room, "x").await?;
     let mut since = text_at(&doctor.syncs(None).await?, "next_batch")?;
-    let olm = json!({ "messages": { doctor.user.as_str(): { doctor.device.as_str(): raw::olm("x")? } } });
+    let olm =
+        json!({ "messages": { doctor.user.as_str(): { doctor.device.as_str(): raw::olm("x")? } } });
     let marked = json!({ "unread": true });
-    let room_data = format!("v3/user/{}/rooms/{room}/account_data/m.marked_unread", doctor.user);
+    let room_data = format!(
+        "v3/user/{}/rooms/{room}/account_data/m.marked_unread",
+        doctor.user
+    );
     let tag = format!("v3/user/{}/rooms/{room}/tags/m.favourite", doctor.user);
     for step in 0..7 {
         let waits = {
-            let (doctor, path) = (doctor.clone(), format!("v3/sync?timeout=60000&since={since}"));
+            let (doctor, path) = (
+                doctor.clone(),
+                format!("v3/sync?timeout=60000&since={since}"),
+            );
             tokio::spawn(async move { doctor.get(&path).await })
         };
         tokio::time::sleep(Duration::from_millis(50)).await;
         match step {
-            0 => nurse.put("v3/sendToDevice/m.room.encrypted/w1", olm.clone()).await?,
+            0 => {
+                nurse
+                    .put("v3/sendToDevice/m.room.encrypted/w1", olm.clone())
+                    .await?
+            }
             1 => tablet.put(&room_data, marked.clone()).await?,
             2 => tablet.put(&tag, json!({})).await?,
-            3 => nurse.post(&format!("v3/rooms/{room}/receipt/m.read/{event}"), json!({})).await?,
-            4 => nurse.put(&format!("v3/rooms/{room}/typing/{}", nurse.user), json!({ "typing": true, "timeout": 30_000 })).await?,
-            5 => nurse.post("v3/createRoom", json!({ "invite": [doctor.user] })).await?,
-            _ => tablet.put(&format!("v3/user/{}/account_data/m.direct", doctor.user), json!({ nurse.user.as_str(): [room] })).await?,
+            3 => {
+                nurse
+                    .post(
+                        &format!("v3/rooms/{room}/receipt/m.read/{event}"),
+                        json!({}),
+                    )
+                    .await?
+            }
+            4 => {
+                nurse
+                    .put(
+                        &format!("v3/rooms/{room}/typing/{}", nurse.user),
+                        json!({ "typing": true, "timeout": 30_000 }),
+                    )
+                    .await?
+            }
+            5 => {
+                nurse
+                    .post("v3/createRoom", json!({ "invite": [doctor.user] }))
+                    .await?
+            }
+            _ => {
+                tablet
+                    .put(
+                        &format!("v3/user/{}/account_data/m.direct", doctor.user),
+                        json!({ nurse.user.as_str(): [room] }),
+                    )
+                    .await?
+            }
         }
         .ok()?;
-        let news = tokio::time::timeout(Duration::from_secs(30), waits).await.with_context(|| format!("step {step} was not heard"))???.ok()?;
+        let news = tokio::time::timeout(Duration::from_secs(30), waits)
+            .await
+            .with_context(|| format!("step {step} was not heard"))???
+            .ok()?;
         since = text_at(&news, "next_batch")?;
         let found = match step {
-            0 => news["to_device"]["events"].as_array().is_some_and(|events| events.len() == 1),
-            1 => of_kind(&room_of(&news, &room)["account_data"]["events"], "m.marked_unread").is_ok(),
+            0 => news["to_device"]["events"]
+                .as_array()
+                .is_some_and(|events| events.len() == 1),
+            1 => of_kind(
+                &room_of(&news, &room)["account_data"]["events"],
+                "m.marked_unread",
+            )
+            .is_ok(),
             2 => of_kind(&room_of(&news, &room)["account_data"]["events"], "m.tag").is_ok(),
             3 => of_kind(&room_of(&news, &room)["ephemeral"]["events"], "m.receipt").is_ok(),
             4 => of_kind(&room_of(&news, &room)["ephemeral"]["events"], "m.typing").is_ok(),
-            5 => news["rooms"]["invite"].as_object().is_some_and(|rooms| rooms.len() == 1),
+            5 => news["rooms"]["invite"]
+                .as_object()
+                .is_some_and(|rooms| rooms.len() == 1),
             _ => of_kind(&news["account_data"]["events"], "m.direct").is_ok(),
         };
         ensure!(found, "step {step}: {news}");
@@ -132,31 +225,66 @@ async fn filters_are_kept_and_say_what_comes() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, doctor, room) = together(&practice, "11").await?;
     nurse.says(&room, "x").await?;
-    doctor.put(&format!("v3/user/{}/account_data/m.direct", doctor.user), json!({ nurse.user.as_str(): [room] })).await?.ok()?;
+    doctor
+        .put(
+            &format!("v3/user/{}/account_data/m.direct", doctor.user),
+            json!({ nurse.user.as_str(): [room] }),
+        )
+        .await?
+        .ok()?;
     let filter = json!({
         "account_data": { "not_types": ["m.direct"] },
         "room": { "timeline": { "types": ["m.room.encrypted"], "limit": 20 }, "state": { "types": ["m.room.create"] }, "ephemeral": { "types": [] } },
     });
     let path = format!("v3/user/{}/filter", doctor.user);
-    let id = text_at(&doctor.post(&path, filter.clone()).await?.ok()?, "filter_id")?;
+    let id = text_at(
+        &doctor.post(&path, filter.clone()).await?.ok()?,
+        "filter_id",
+    )?;
     ensure!(!id.starts_with('{'), "{id}");
     ensure!(doctor.get(&format!("{path}/{id}")).await?.ok()? == filter);
-    doctor.get(&format!("{path}/nothing")).await?.refused(404, "M_NOT_FOUND")?;
+    doctor
+        .get(&format!("{path}/nothing"))
+        .await?
+        .refused(404, "M_NOT_FOUND")?;
     for given in [id, in_query(&filter.to_string())] {
-        let news = doctor.get(&format!("v3/sync?timeout=0&filter={given}")).await?.ok()?;
+        let news = doctor
+            .get(&format!("v3/sync?timeout=0&filter={given}"))
+            .await?
+            .ok()?;
         let heard = room_of(&news, &room);
-        ensure!(kinds(&heard["timeline"]["events"]) == ["m.room.encrypted"], "{heard}");
-        ensure!(kinds(&heard["state"]["events"]) == ["m.room.create"], "{heard}");
-        ensure!(of_kind(&news["account_data"]["events"], "m.direct").is_err(), "{news}");
+        ensure!(
+            kinds(&heard["timeline"]["events"]) == ["m.room.encrypted"],
+            "{heard}"
+        );
+        ensure!(
+            kinds(&heard["state"]["events"]) == ["m.room.create"],
+            "{heard}"
+        );
+        ensure!(
+            of_kind(&news["account_data"]["events"], "m.direct").is_err(),
+            "{news}"
+        );
         of_kind(&news["account_data"]["events"], "m.push_rules")?;
     }
     let none = in_query(&json!({ "room": { "rooms": [] } }).to_string());
-    let news = doctor.get(&format!("v3/sync?timeout=0&filter={none}")).await?.ok()?;
+    let news = doctor
+        .get(&format!("v3/sync?timeout=0&filter={none}"))
+        .await?
+        .ok()?;
     ensure!(room_of(&news, &room).is_null(), "{news}");
     let fields = in_query(&json!({ "event_fields": ["type", "content.membership"] }).to_string());
-    let news = doctor.get(&format!("v3/sync?timeout=0&filter={fields}")).await?.ok()?;
+    let news = doctor
+        .get(&format!("v3/sync?timeout=0&filter={fields}"))
+        .await?
+        .ok()?;
     let events = &room_of(&news, &room)["timeline"]["events"];
-    ensure!(events.as_array().is_some_and(|events| events.iter().all(|event| event.get("sender").is_none() && event["type"].is_string())), "{events}");
+    ensure!(
+        events.as_array().is_some_and(|events| events
+            .iter()
+            .all(|event| event.get("sender").is_none() && event["type"].is_string())),
+        "{events}"
+    );
     Ok(())
 }
 
@@ -167,7 +295,13 @@ async fn members_who_are_loaded_lazily_are_those_who_wrote() -> Result<()> {
     let mut others = Vec::new();
     for n in 0..9 {
         let other = raw::stranger(&practice, &format!("other{n}")).await?;
-        nurse.post(&format!("v3/rooms/{room}/invite"), json!({ "user_id": other.user })).await?.ok()?;
+        nurse
+            .post(
+                &format!("v3/rooms/{room}/invite"),
+                json!({ "user_id": other.user }),
+            )
+            .await?
+            .ok()?;
         other.joins(&room).await?;
         others.push(other);
     }
@@ -178,28 +312,58 @@ async fn members_who_are_loaded_lazily_are_those_who_wrote() -> Result<()> {
     others[8].says(&room, "x").await?;
     let filter = json!({ "room": { "state": { "lazy_load_members": true }, "timeline": { "lazy_load_members": true, "limit": 10 } } });
     let filter = in_query(&filter.to_string());
-    let news = doctor.get(&format!("v3/sync?timeout=0&filter={filter}")).await?.ok()?;
+    let news = doctor
+        .get(&format!("v3/sync?timeout=0&filter={filter}"))
+        .await?
+        .ok()?;
     let heard = room_of(&news, &room);
     ensure!(ids(&heard["timeline"]["events"]).contains(&last));
     ensure!(heard["summary"]["m.joined_member_count"] == 11, "{heard}");
-    let heroes = heard["summary"]["m.heroes"].as_array().context("no heroes")?;
-    ensure!(heroes.len() == 5 && !heroes.contains(&json!(doctor.user)), "{heroes:?}");
+    let heroes = heard["summary"]["m.heroes"]
+        .as_array()
+        .context("no heroes")?;
+    ensure!(
+        heroes.len() == 5 && !heroes.contains(&json!(doctor.user)),
+        "{heroes:?}"
+    );
     // Those who wrote, oneself, and those after whom the room is called; each once, and nobody else.
-    let mut expected: Vec<String> = heroes.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let mut expected: Vec<String> = heroes
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
     expected.extend([&others[8], &nurse, &doctor].map(|who| who.user.clone()));
     expected.sort();
     expected.dedup();
     let loaded = people(&heard["state"]["events"]);
     ensure!(loaded == expected, "{loaded:?} instead of {expected:?}");
     let since = text_at(&news, "next_batch")?;
-    let silent = others.iter().find(|other| !loaded.contains(&other.user)).context("everybody was loaded")?;
+    let silent = others
+        .iter()
+        .find(|other| !loaded.contains(&other.user))
+        .context("everybody was loaded")?;
     silent.says(&room, "x").await?;
-    let news = doctor.get(&format!("v3/sync?timeout=0&since={since}&filter={filter}")).await?.ok()?;
-    ensure!(people(&room_of(&news, &room)["state"]["events"]).contains(&silent.user), "{news}");
-    let news = doctor.get(&format!("v3/sync?timeout=0&filter={}", in_query("{}"))).await?.ok()?;
+    let news = doctor
+        .get(&format!("v3/sync?timeout=0&since={since}&filter={filter}"))
+        .await?
+        .ok()?;
+    ensure!(
+        people(&room_of(&news, &room)["state"]["events"]).contains(&silent.user),
+        "{news}"
+    );
+    let news = doctor
+        .get(&format!("v3/sync?timeout=0&filter={}", in_query("{}")))
+        .await?
+        .ok()?;
     let heard = room_of(&news, &room);
-    let all: Vec<String> = people(&heard["state"]["events"]).into_iter().chain(people(&heard["timeline"]["events"])).collect();
-    ensure!(others.iter().all(|other| all.contains(&other.user)), "{heard}");
+    let all: Vec<String> = people(&heard["state"]["events"])
+        .into_iter()
+        .chain(people(&heard["timeline"]["events"]))
+        .collect();
+    ensure!(
+        others.iter().all(|other| all.contains(&other.user)),
+        "{heard}"
+    );
     Ok(())
 }
 
@@ -208,9 +372,18 @@ async fn a_full_state_is_the_whole_of_it_again() -> Result<()> {
     let practice = Practice::open().await?;
     let (_, doctor, room) = together(&practice, "11").await?;
     let since = text_at(&doctor.syncs(None).await?, "next_batch")?;
-    let news = doctor.get(&format!("v3/sync?timeout=30000&since={since}&full_state=true")).await?.ok()?;
+    let news = doctor
+        .get(&format!(
+            "v3/sync?timeout=30000&since={since}&full_state=true"
+        ))
+        .await?
+        .ok()?;
     let state = kinds(&room_of(&news, &room)["state"]["events"]);
-    ensure!(state.iter().any(|kind| kind == "m.room.create") && state.iter().filter(|kind| *kind == "m.room.member").count() == 2, "{news}");
+    ensure!(
+        state.iter().any(|kind| kind == "m.room.create")
+            && state.iter().filter(|kind| *kind == "m.room.member").count() == 2,
+        "{news}"
+    );
     Ok(())
 }
 
@@ -218,7 +391,9 @@ async fn a_full_state_is_the_whole_of_it_again() -> Result<()> {
 async fn a_room_that_one_joins_comes_whole() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, doctor) = super::two(&practice).await?;
-    let room = nurse.makes_a_room(json!({ "invite": [doctor.user] })).await?;
+    let room = nurse
+        .makes_a_room(json!({ "invite": [doctor.user] }))
+        .await?;
     for _ in 0..30 {
         nurse.says(&room, "x").await?;
     }
@@ -227,10 +402,21 @@ async fn a_room_that_one_joins_comes_whole() -> Result<()> {
     let last = nurse.says(&room, "welcome").await?;
     let news = doctor.syncs(Some(&since)).await?;
     let heard = room_of(&news, &room);
-    ensure!(ids(&heard["timeline"]["events"]).last() == Some(&last), "{heard}");
+    ensure!(
+        ids(&heard["timeline"]["events"]).last() == Some(&last),
+        "{heard}"
+    );
     let state = kinds(&heard["state"]["events"]);
-    for kind in ["m.room.create", "m.room.power_levels", "m.room.encryption", "m.room.member"] {
-        ensure!(state.iter().any(|found| found == kind), "no {kind} in {state:?}");
+    for kind in [
+        "m.room.create",
+        "m.room.power_levels",
+        "m.room.encryption",
+        "m.room.member",
+    ] {
+        ensure!(
+            state.iter().any(|found| found == kind),
+            "no {kind} in {state:?}"
+        );
     }
     Ok(())
 }

@@ -21,7 +21,12 @@ async fn says_many(who: &Raw, room: &str, count: usize) -> Result<Vec<String>> {
 async fn pages(who: &Raw, room: &str, direction: &str, limit: usize) -> Result<Vec<String>> {
     let (mut found, mut from) = (Vec::new(), String::new());
     for _ in 0..1_000 {
-        let page = who.get(&format!("v3/rooms/{room}/messages?dir={direction}&limit={limit}{from}")).await?.ok()?;
+        let page = who
+            .get(&format!(
+                "v3/rooms/{room}/messages?dir={direction}&limit={limit}{from}"
+            ))
+            .await?
+            .ok()?;
         let chunk = ids(&page["chunk"]);
         ensure!(chunk.len() <= limit && page["start"].is_string(), "{page}");
         found.extend(chunk);
@@ -41,11 +46,17 @@ async fn history_is_read_in_both_directions_to_its_ends_without_holes() -> Resul
     let mut whole = pages(&doctor, &room, "f", 1_000).await?;
     ensure!(whole.ends_with(&sent) && whole.len() > sent.len());
     for limit in [1, 7, 100] {
-        ensure!(pages(&doctor, &room, "f", limit).await? == whole, "forwards by {limit}");
+        ensure!(
+            pages(&doctor, &room, "f", limit).await? == whole,
+            "forwards by {limit}"
+        );
     }
     whole.reverse();
     for limit in [1, 7, 100] {
-        ensure!(pages(&doctor, &room, "b", limit).await? == whole, "backwards by {limit}");
+        ensure!(
+            pages(&doctor, &room, "b", limit).await? == whole,
+            "backwards by {limit}"
+        );
     }
     Ok(())
 }
@@ -56,16 +67,40 @@ async fn a_page_continues_where_a_sync_began() -> Result<()> {
     let (nurse, doctor, room) = together(&practice, "11").await?;
     let sent = says_many(&nurse, &room, 30).await?;
     let filter = in_query(&json!({ "room": { "timeline": { "limit": 5 } } }).to_string());
-    let news = doctor.get(&format!("v3/sync?timeout=0&filter={filter}")).await?.ok()?;
+    let news = doctor
+        .get(&format!("v3/sync?timeout=0&filter={filter}"))
+        .await?
+        .ok()?;
     let timeline = &news["rooms"]["join"][&room]["timeline"];
-    ensure!(timeline["limited"] == true && ids(&timeline["events"]) == sent[25..], "{timeline}");
+    ensure!(
+        timeline["limited"] == true && ids(&timeline["events"]) == sent[25..],
+        "{timeline}"
+    );
     let before = text_at(timeline, "prev_batch")?;
-    let page = doctor.get(&format!("v3/rooms/{room}/messages?dir=b&limit=25&from={before}")).await?.ok()?;
+    let page = doctor
+        .get(&format!(
+            "v3/rooms/{room}/messages?dir=b&limit=25&from={before}"
+        ))
+        .await?
+        .ok()?;
     let mut seen = ids(&page["chunk"]);
     seen.reverse();
     ensure!(seen == sent[..25], "{seen:?}");
-    let to = text_at(&doctor.get(&format!("v3/rooms/{room}/messages?dir=b&limit=10&from={before}")).await?.ok()?, "end")?;
-    let part = doctor.get(&format!("v3/rooms/{room}/messages?dir=b&limit=100&from={before}&to={to}")).await?.ok()?;
+    let to = text_at(
+        &doctor
+            .get(&format!(
+                "v3/rooms/{room}/messages?dir=b&limit=10&from={before}"
+            ))
+            .await?
+            .ok()?,
+        "end",
+    )?;
+    let part = doctor
+        .get(&format!(
+            "v3/rooms/{room}/messages?dir=b&limit=100&from={before}&to={to}"
+        ))
+        .await?
+        .ok()?;
     ensure!(ids(&part["chunk"]).len() == 10, "{part}");
     Ok(())
 }
@@ -78,7 +113,12 @@ async fn a_page_holds_what_a_filter_asks_for() -> Result<()> {
     let own = doctor.says(&room, "x").await?;
     let page = async |filter: Value| -> Result<Value> {
         let filter = in_query(&filter.to_string());
-        doctor.get(&format!("v3/rooms/{room}/messages?dir=b&limit=100&filter={filter}")).await?.ok()
+        doctor
+            .get(&format!(
+                "v3/rooms/{room}/messages?dir=b&limit=100&filter={filter}"
+            ))
+            .await?
+            .ok()
     };
     let only = page(json!({ "types": ["m.room.encrypted"], "senders": [doctor.user] })).await?;
     ensure!(ids(&only["chunk"]) == [own], "{only}");
@@ -87,9 +127,18 @@ async fn a_page_holds_what_a_filter_asks_for() -> Result<()> {
     let without = page(json!({ "not_types": ["m.room.*"] })).await?;
     ensure!(without["chunk"] == json!([]), "{without}");
     let lazy = page(json!({ "lazy_load_members": true, "types": ["m.room.encrypted"] })).await?;
-    let mut people: Vec<&str> = lazy["state"].as_array().map(Vec::as_slice).unwrap_or_default().iter().filter_map(|event| event["state_key"].as_str()).collect();
+    let mut people: Vec<&str> = lazy["state"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|event| event["state_key"].as_str())
+        .collect();
     people.sort_unstable();
-    ensure!(people == [doctor.user.as_str(), nurse.user.as_str()], "{lazy}");
+    ensure!(
+        people == [doctor.user.as_str(), nurse.user.as_str()],
+        "{lazy}"
+    );
     Ok(())
 }
 
@@ -98,18 +147,46 @@ async fn an_event_is_shown_with_what_stands_around_it() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, doctor, room) = together(&practice, "11").await?;
     let sent = says_many(&nurse, &room, 11).await?;
-    let around = doctor.get(&format!("v3/rooms/{room}/context/{}?limit=4", sent[5])).await?.ok()?;
+    let around = doctor
+        .get(&format!("v3/rooms/{room}/context/{}?limit=4", sent[5]))
+        .await?
+        .ok()?;
     ensure!(around["event"]["event_id"] == sent[5].as_str(), "{around}");
-    ensure!(ids(&around["events_before"]) == [sent[4].clone(), sent[3].clone()], "{around}");
+    ensure!(
+        ids(&around["events_before"]) == [sent[4].clone(), sent[3].clone()],
+        "{around}"
+    );
     ensure!(ids(&around["events_after"]) == sent[6..8], "{around}");
-    ensure!(kinds(&around["state"]).contains(&"m.room.create".to_owned()), "{around}");
+    ensure!(
+        kinds(&around["state"]).contains(&"m.room.create".to_owned()),
+        "{around}"
+    );
     let (start, end) = (text_at(&around, "start")?, text_at(&around, "end")?);
-    let before = doctor.get(&format!("v3/rooms/{room}/messages?dir=b&limit=2&from={start}")).await?.ok()?;
-    ensure!(ids(&before["chunk"]) == [sent[2].clone(), sent[1].clone()], "{before}");
-    let after = doctor.get(&format!("v3/rooms/{room}/messages?dir=f&limit=2&from={end}")).await?.ok()?;
+    let before = doctor
+        .get(&format!(
+            "v3/rooms/{room}/messages?dir=b&limit=2&from={start}"
+        ))
+        .await?
+        .ok()?;
+    ensure!(
+        ids(&before["chunk"]) == [sent[2].clone(), sent[1].clone()],
+        "{before}"
+    );
+    let after = doctor
+        .get(&format!(
+            "v3/rooms/{room}/messages?dir=f&limit=2&from={end}"
+        ))
+        .await?
+        .ok()?;
     ensure!(ids(&after["chunk"]) == sent[8..10], "{after}");
-    let alone = doctor.get(&format!("v3/rooms/{room}/context/{}?limit=0", sent[5])).await?.ok()?;
-    ensure!(ids(&alone["events_before"]).is_empty() && ids(&alone["events_after"]).is_empty(), "{alone}");
+    let alone = doctor
+        .get(&format!("v3/rooms/{room}/context/{}?limit=0", sent[5]))
+        .await?
+        .ok()?;
+    ensure!(
+        ids(&alone["events_before"]).is_empty() && ids(&alone["events_after"]).is_empty(),
+        "{alone}"
+    );
     Ok(())
 }
 
@@ -128,12 +205,21 @@ async fn a_message_that_is_sent_again_is_there_once() -> Result<()> {
     let tablets = tablet.put(&path, megolm(&room, "x")?).await?.ok()?;
     ensure!(first != others && first != tablets && others != tablets);
     let event = |news: &Value| -> Value {
-        let timeline = news["rooms"]["join"][&room]["timeline"]["events"].as_array().cloned().unwrap_or_default();
-        timeline.into_iter().find(|event| event["event_id"] == first["event_id"]).unwrap_or_default()
+        let timeline = news["rooms"]["join"][&room]["timeline"]["events"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        timeline
+            .into_iter()
+            .find(|event| event["event_id"] == first["event_id"])
+            .unwrap_or_default()
     };
     ensure!(event(&nurse.syncs(Some(&since)).await?)["unsigned"]["transaction_id"] == "same");
     let seen = event(&doctor.syncs(None).await?);
-    ensure!(seen["unsigned"].get("transaction_id").is_none() && seen["sender"] == nurse.user, "{seen}");
+    ensure!(
+        seen["unsigned"].get("transaction_id").is_none() && seen["sender"] == nurse.user,
+        "{seen}"
+    );
     Ok(())
 }
 
@@ -141,24 +227,73 @@ async fn a_message_that_is_sent_again_is_there_once() -> Result<()> {
 async fn one_redacts_ones_own_and_others_with_the_power_to() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, doctor, room) = together(&practice, "11").await?;
-    let (hers, his) = (nurse.says(&room, "x").await?, doctor.says(&room, "x").await?);
-    doctor.put(&format!("v3/rooms/{room}/redact/{hers}/r1"), json!({})).await?.refused(403, "M_FORBIDDEN")?;
+    let (hers, his) = (
+        nurse.says(&room, "x").await?,
+        doctor.says(&room, "x").await?,
+    );
+    doctor
+        .put(&format!("v3/rooms/{room}/redact/{hers}/r1"), json!({}))
+        .await?
+        .refused(403, "M_FORBIDDEN")?;
     let since = text_at(&doctor.syncs(None).await?, "next_batch")?;
-    let first = doctor.put(&format!("v3/rooms/{room}/redact/{his}/r2"), json!({})).await?.ok()?;
-    let again = doctor.put(&format!("v3/rooms/{room}/redact/{his}/r2"), json!({})).await?.ok()?;
+    let first = doctor
+        .put(&format!("v3/rooms/{room}/redact/{his}/r2"), json!({}))
+        .await?
+        .ok()?;
+    let again = doctor
+        .put(&format!("v3/rooms/{room}/redact/{his}/r2"), json!({}))
+        .await?
+        .ok()?;
     ensure!(first == again);
-    nurse.put(&format!("v3/rooms/{room}/redact/{hers}/r3"), json!({})).await?.ok()?;
+    nurse
+        .put(&format!("v3/rooms/{room}/redact/{hers}/r3"), json!({}))
+        .await?
+        .ok()?;
     for event in [&hers, &his] {
-        let seen = doctor.get(&format!("v3/rooms/{room}/event/{event}")).await?.ok()?;
-        ensure!(seen["content"] == json!({}) && seen["unsigned"]["redacted_because"]["type"] == "m.room.redaction", "{seen}");
+        let seen = doctor
+            .get(&format!("v3/rooms/{room}/event/{event}"))
+            .await?
+            .ok()?;
+        ensure!(
+            seen["content"] == json!({})
+                && seen["unsigned"]["redacted_because"]["type"] == "m.room.redaction",
+            "{seen}"
+        );
     }
     let news = doctor.syncs(Some(&since)).await?;
     let timeline = &news["rooms"]["join"][&room]["timeline"]["events"];
-    ensure!(kinds(timeline) == ["m.room.redaction", "m.room.redaction"], "{timeline}");
+    ensure!(
+        kinds(timeline) == ["m.room.redaction", "m.room.redaction"],
+        "{timeline}"
+    );
     // A redacted member is still one.
-    let member = nurse.get(&format!("v3/rooms/{room}/state/m.room.member/{}?format=event", doctor.user)).await?.ok()?;
-    nurse.put(&format!("v3/rooms/{room}/redact/{}/r4", text_at(&member, "event_id")?), json!({})).await?.ok()?;
-    ensure!(nurse.get(&format!("v3/rooms/{room}/state/m.room.member/{}", doctor.user)).await?.ok()?["membership"] == "join");
+    let member = nurse
+        .get(&format!(
+            "v3/rooms/{room}/state/m.room.member/{}?format=event",
+            doctor.user
+        ))
+        .await?
+        .ok()?;
+    nurse
+        .put(
+            &format!(
+                "v3/rooms/{room}/redact/{}/r4",
+                text_at(&member, "event_id")?
+            ),
+            json!({}),
+        )
+        .await?
+        .ok()?;
+    ensure!(
+        nurse
+            .get(&format!(
+                "v3/rooms/{room}/state/m.room.member/{}",
+                doctor.user
+            ))
+            .await?
+            .ok()?["membership"]
+            == "join"
+    );
     doctor.says(&room, "still here").await?;
     Ok(())
 }
@@ -172,10 +307,16 @@ async fn threads_and_edits_are_found_by_what_they_relate_to() -> Result<()> {
     for kind in ["m.thread", "m.thread", "m.replace"] {
         let mut content = megolm(&room, "x")?;
         content["m.relates_to"] = json!({ "rel_type": kind, "event_id": root });
-        replies.push(text_at(&nurse.send(&room, "m.room.encrypted", content).await?.ok()?, "event_id")?);
+        replies.push(text_at(
+            &nurse.send(&room, "m.room.encrypted", content).await?.ok()?,
+            "event_id",
+        )?);
     }
     let related = async |path: &str| -> Result<Vec<String>> {
-        let found = doctor.get(&format!("v1/rooms/{room}/relations/{root}{path}")).await?.ok()?;
+        let found = doctor
+            .get(&format!("v1/rooms/{room}/relations/{root}{path}"))
+            .await?
+            .ok()?;
         Ok(ids(&found["chunk"]))
     };
     ensure!(related("").await? == [replies[2].clone(), replies[1].clone(), replies[0].clone()]);
@@ -183,7 +324,13 @@ async fn threads_and_edits_are_found_by_what_they_relate_to() -> Result<()> {
     ensure!(related("/m.replace/m.room.encrypted").await? == [replies[2].clone()]);
     ensure!(related("/m.thread/m.room.message").await?.is_empty());
     ensure!(related("/m.thread?dir=f&limit=1").await? == [replies[0].clone()]);
-    nurse.put(&format!("v3/rooms/{room}/redact/{}/r1", replies[0]), json!({})).await?.ok()?;
+    nurse
+        .put(
+            &format!("v3/rooms/{room}/redact/{}/r1", replies[0]),
+            json!({}),
+        )
+        .await?
+        .ok()?;
     ensure!(related("/m.thread").await? == [replies[1].clone()]);
     Ok(())
 }

@@ -16,13 +16,30 @@ async fn words_tokens_and_passwords_are_in_no_line_of_the_log() -> Result<()> {
     let server = place.serve().await?;
     let code = server.first_code.clone().context("no code")?;
     let therapist = Raw::register(&server.url, "therapist", &code).await?;
-    let made = therapist.post(&format!("{THERAPY}/invites"), json!({ "kind": "individual" })).await?.ok()?;
+    let made = therapist
+        .post(
+            &format!("{THERAPY}/invites"),
+            json!({ "kind": "individual" }),
+        )
+        .await?
+        .ok()?;
     let invited = text_at(&made, "code")?;
     let nurse = Raw::register(&server.url, "nurse", &invited).await?;
     let room = nurse.rooms().await?.first().context("no room")?.clone();
     let event = nurse.says(&room, "x").await?;
-    let secrets = [Some(code), Some(invited), nurse.token.clone(), Some(nurse.password.clone())];
-    let scene = Scene { canary: Canary::new(), room, event, therapist, nurse };
+    let secrets = [
+        Some(code),
+        Some(invited),
+        nurse.token.clone(),
+        Some(nurse.password.clone()),
+    ];
+    let scene = Scene {
+        canary: Canary::new(),
+        room,
+        event,
+        therapist,
+        nurse,
+    };
     scene.try_all(super::messages::plain(&scene)).await?;
     scene.try_all(super::messages::pretended(&scene)?).await?;
     scene.try_all(super::messages::beside(&scene)?).await?;
@@ -40,9 +57,16 @@ async fn words_tokens_and_passwords_are_in_no_line_of_the_log() -> Result<()> {
     scene.try_all(super::rooms::creations(&scene)).await?;
     scene.try_all(super::rooms::along(&scene)).await?;
     let words = scene.words();
-    for path in [format!("v3/{words}"), format!("v3/user_directory/{words}"), format!("v3/sync?since={words}&note={words}")] {
+    for path in [
+        format!("v3/{words}"),
+        format!("v3/user_directory/{words}"),
+        format!("v3/sync?since={words}&note={words}"),
+    ] {
         let answer = scene.nurse.get(&path).await?;
-        ensure!(answer.status >= 400 && !scene.canary.is_in(&answer.bytes), "{answer}");
+        ensure!(
+            answer.status >= 400 && !scene.canary.is_in(&answer.bytes),
+            "{answer}"
+        );
     }
     let scan = place.run(&["scan"]).await?;
     ensure!(scan.code == Some(0), "{scan:?}");
@@ -50,10 +74,23 @@ async fn words_tokens_and_passwords_are_in_no_line_of_the_log() -> Result<()> {
     let found = scene.canary.search(&place.data())?;
     ensure!(found.is_empty(), "the words were kept in {found:?}");
     let log = place.log()?;
-    ensure!(log.contains("serving") && log.lines().count() > 100, "the log is not at its loudest: {log}");
-    ensure!(!scene.canary.is_in(log.as_bytes()), "the words are in the log");
-    for secret in secrets.iter().flatten().chain([&scene.nurse.user, &scene.room]) {
-        ensure!(!log.contains(secret), "the log names somebody, or holds a secret");
+    ensure!(
+        log.contains("serving") && log.lines().count() > 100,
+        "the log is not at its loudest: {log}"
+    );
+    ensure!(
+        !scene.canary.is_in(log.as_bytes()),
+        "the words are in the log"
+    );
+    for secret in secrets
+        .iter()
+        .flatten()
+        .chain([&scene.nurse.user, &scene.room])
+    {
+        ensure!(
+            !log.contains(secret),
+            "the log names somebody, or holds a secret"
+        );
     }
     ensure!(!log.contains("127.0.0.1"), "the log holds addresses");
     Ok(())

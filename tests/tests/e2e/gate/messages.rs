@@ -33,10 +33,21 @@ async fn reasons_and_texts_that_clients_send_along_are_not_kept() -> Result<()> 
 async fn a_request_to_verify_reads_as_the_server_puts_it() -> Result<()> {
     let practice = Practice::open().await?;
     let scene = Scene::open(&practice).await?;
-    let sent = scene.nurse.send(&scene.room, "m.room.message", verification(&scene)).await?.ok()?;
-    let path = format!("v3/rooms/{}/event/{}", scene.room, raw::text_at(&sent, "event_id")?);
+    let sent = scene
+        .nurse
+        .send(&scene.room, "m.room.message", verification(&scene))
+        .await?
+        .ok()?;
+    let path = format!(
+        "v3/rooms/{}/event/{}",
+        scene.room,
+        raw::text_at(&sent, "event_id")?
+    );
     let seen = scene.therapist.get(&path).await?.ok()?;
-    ensure!(seen["content"]["body"] == "This person would like to verify your identity.", "{seen}");
+    ensure!(
+        seen["content"]["body"] == "This person would like to verify your identity.",
+        "{seen}"
+    );
     ensure!(seen["content"]["from_device"] == "NIGHTSHIFT", "{seen}");
     ensure!(seen["content"].get("formatted_body").is_none(), "{seen}");
     Ok(())
@@ -55,8 +66,16 @@ async fn real_ciphertext_arrives_as_it_was_sent() -> Result<()> {
         let mut content = megolm(&scene.room, scene.words())?;
         content["device_id"] = json!(scene.nurse.device);
         content["m.relates_to"] = relation;
-        let sent = scene.nurse.send(&scene.room, "m.room.encrypted", content.clone()).await?.ok()?;
-        let path = format!("v3/rooms/{}/event/{}", scene.room, raw::text_at(&sent, "event_id")?);
+        let sent = scene
+            .nurse
+            .send(&scene.room, "m.room.encrypted", content.clone())
+            .await?
+            .ok()?;
+        let path = format!(
+            "v3/rooms/{}/event/{}",
+            scene.room,
+            raw::text_at(&sent, "event_id")?
+        );
         let seen = scene.therapist.get(&path).await?.ok()?;
         ensure!(seen["content"] == content, "{seen}");
     }
@@ -69,17 +88,34 @@ async fn beside_ciphertext_stands_the_device_that_it_came_from_or_none() -> Resu
     let scene = Scene::open(&practice).await?;
     let mut content = megolm(&scene.room, "x")?;
     content["device_id"] = json!("I_FEEL_SAD");
-    let sent = scene.nurse.send(&scene.room, "m.room.encrypted", content.clone()).await?.ok()?;
-    let path = format!("v3/rooms/{}/event/{}", scene.room, raw::text_at(&sent, "event_id")?);
+    let sent = scene
+        .nurse
+        .send(&scene.room, "m.room.encrypted", content.clone())
+        .await?
+        .ok()?;
+    let path = format!(
+        "v3/rooms/{}/event/{}",
+        scene.room,
+        raw::text_at(&sent, "event_id")?
+    );
     let seen = scene.therapist.get(&path).await?.ok()?;
-    ensure!(seen["content"].get("device_id").is_none() && seen["content"]["ciphertext"] == content["ciphertext"], "{seen}");
+    ensure!(
+        seen["content"].get("device_id").is_none()
+            && seen["content"]["ciphertext"] == content["ciphertext"],
+        "{seen}"
+    );
     Ok(())
 }
 
 /// An attempt to send an event.
 fn send(scene: &Scene, what: &'static str, kind: &str, content: Value, end: End) -> Attempt {
     let txn: u64 = rand::random();
-    Attempt::put(what, format!("v3/rooms/{}/send/{kind}/{txn:x}", scene.room), content, end)
+    Attempt::put(
+        what,
+        format!("v3/rooms/{}/send/{kind}/{txn:x}", scene.room),
+        content,
+        end,
+    )
 }
 
 pub(super) fn plain(scene: &Scene) -> Vec<Attempt> {
@@ -106,18 +142,47 @@ pub(super) fn plain(scene: &Scene) -> Vec<Attempt> {
     let poll = json!({ "m.poll": { "question": { "m.text": words }, "answers": [] } });
     let others = [
         ("a reaction", "m.reaction", key),
-        ("a sticker", "m.sticker", json!({ "body": words, "url": "mxc://localhost/abc", "info": {} })),
+        (
+            "a sticker",
+            "m.sticker",
+            json!({ "body": words, "url": "mxc://localhost/abc", "info": {} }),
+        ),
         ("a poll", "m.poll.start", poll.clone()),
-        ("a poll before it was in the specification", "org.matrix.msc3381.poll.start", poll),
-        ("a poll's answer", "org.matrix.msc3381.poll.response", json!({ "answers": [words] })),
-        ("a call", "m.call.invite", json!({ "call_id": words, "version": "1", "offer": { "sdp": words } })),
-        ("a check-in in the clear", "chat.respite.checkin", json!({ "body": words })),
+        (
+            "a poll before it was in the specification",
+            "org.matrix.msc3381.poll.start",
+            poll,
+        ),
+        (
+            "a poll's answer",
+            "org.matrix.msc3381.poll.response",
+            json!({ "answers": [words] }),
+        ),
+        (
+            "a call",
+            "m.call.invite",
+            json!({ "call_id": words, "version": "1", "offer": { "sdp": words } }),
+        ),
+        (
+            "a check-in in the clear",
+            "chat.respite.checkin",
+            json!({ "body": words }),
+        ),
         ("a type that nobody knows", words, json!({ "body": words })),
-        ("a name, sent as a message", "m.room.name", json!({ "name": words })),
-        ("a member, sent as a message", "m.room.member", json!({ "membership": "join", "reason": words })),
+        (
+            "a name, sent as a message",
+            "m.room.name",
+            json!({ "name": words }),
+        ),
+        (
+            "a member, sent as a message",
+            "m.room.member",
+            json!({ "membership": "join", "reason": words }),
+        ),
         ("a room key", "m.room_key", json!({ "session_key": words })),
     ];
-    attempts.extend(others.map(|(what, kind, content)| send(scene, what, kind, content, FORBIDDEN)));
+    attempts
+        .extend(others.map(|(what, kind, content)| send(scene, what, kind, content, FORBIDDEN)));
     attempts
 }
 
@@ -142,21 +207,57 @@ pub(super) fn pretended(scene: &Scene) -> Result<Vec<Attempt>> {
     let mut attempts = Vec::new();
     for ciphertext in ciphertexts {
         let content = changed("ciphertext", json!(ciphertext))?;
-        attempts.push(send(scene, "pretended ciphertext", "m.room.encrypted", content, FORBIDDEN));
+        attempts.push(send(
+            scene,
+            "pretended ciphertext",
+            "m.room.encrypted",
+            content,
+            FORBIDDEN,
+        ));
     }
     let mut without = real_without(scene, "ciphertext")?;
-    attempts.push(send(scene, "no ciphertext", "m.room.encrypted", without, BAD_JSON));
+    attempts.push(send(
+        scene,
+        "no ciphertext",
+        "m.room.encrypted",
+        without,
+        BAD_JSON,
+    ));
     without = real_without(scene, "algorithm")?;
-    attempts.push(send(scene, "no algorithm", "m.room.encrypted", without, FORBIDDEN));
+    attempts.push(send(
+        scene,
+        "no algorithm",
+        "m.room.encrypted",
+        without,
+        FORBIDDEN,
+    ));
     let olm = json!({ "algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": "x", "ciphertext": { words.as_str(): { "type": 0, "body": words } } });
-    attempts.push(send(scene, "an algorithm for devices", "m.room.encrypted", olm, FORBIDDEN));
+    attempts.push(send(
+        scene,
+        "an algorithm for devices",
+        "m.room.encrypted",
+        olm,
+        FORBIDDEN,
+    ));
     for algorithm in ["m.megolm.v2.aes-sha2", "none", words.as_str()] {
         let content = changed("algorithm", json!(algorithm))?;
-        attempts.push(send(scene, "another algorithm", "m.room.encrypted", content, FORBIDDEN));
+        attempts.push(send(
+            scene,
+            "another algorithm",
+            "m.room.encrypted",
+            content,
+            FORBIDDEN,
+        ));
     }
     for field in ["ciphertext", "algorithm"] {
         let content = changed(field, json!({ "body": words }))?;
-        attempts.push(send(scene, "an object for a text", "m.room.encrypted", content, FORBIDDEN));
+        attempts.push(send(
+            scene,
+            "an object for a text",
+            "m.room.encrypted",
+            content,
+            FORBIDDEN,
+        ));
     }
     Ok(attempts)
 }
@@ -174,17 +275,45 @@ pub(super) fn beside(scene: &Scene) -> Result<Vec<Attempt>> {
         ("chat.respite.checkin", json!({ "body": words }), FORBIDDEN),
         ("device_id", json!(sentence), INVALID),
         ("session_id", json!(words), INVALID),
-        ("session_id", json!(vodozemac::base64_encode(&format!("{words}12345678"))), INVALID),
+        (
+            "session_id",
+            json!(vodozemac::base64_encode(&format!("{words}12345678"))),
+            INVALID,
+        ),
         ("sender_key", json!(words), INVALID),
         ("sender_key", json!([words]), BAD_JSON),
         ("m.relates_to", json!(words), BAD_JSON),
-        ("m.relates_to", json!({ "rel_type": "m.annotation", "event_id": event, "key": words }), FORBIDDEN),
-        ("m.relates_to", json!({ "rel_type": "m.reference", "event_id": event, "key": words }), FORBIDDEN),
-        ("m.relates_to", json!({ "rel_type": words, "event_id": event }), INVALID),
-        ("m.relates_to", json!({ "rel_type": "m.thread", "event_id": format!("${words}") }), INVALID),
+        (
+            "m.relates_to",
+            json!({ "rel_type": "m.annotation", "event_id": event, "key": words }),
+            FORBIDDEN,
+        ),
+        (
+            "m.relates_to",
+            json!({ "rel_type": "m.reference", "event_id": event, "key": words }),
+            FORBIDDEN,
+        ),
+        (
+            "m.relates_to",
+            json!({ "rel_type": words, "event_id": event }),
+            INVALID,
+        ),
+        (
+            "m.relates_to",
+            json!({ "rel_type": "m.thread", "event_id": format!("${words}") }),
+            INVALID,
+        ),
         ("m.relates_to", json!({ "rel_type": "m.thread" }), BAD_JSON),
-        ("m.relates_to", json!({ "m.in_reply_to": { "event_id": event, "body": words } }), FORBIDDEN),
-        ("m.relates_to", json!({ "m.in_reply_to": { "event_id": words } }), INVALID),
+        (
+            "m.relates_to",
+            json!({ "m.in_reply_to": { "event_id": event, "body": words } }),
+            FORBIDDEN,
+        ),
+        (
+            "m.relates_to",
+            json!({ "m.in_reply_to": { "event_id": words } }),
+            INVALID,
+        ),
     ];
     let mut attempts = Vec::new();
     for (field, value, end) in fields {
@@ -194,16 +323,46 @@ pub(super) fn beside(scene: &Scene) -> Result<Vec<Attempt>> {
     }
     let reference = json!({ "rel_type": "m.reference", "event_id": event });
     let done = json!({ "m.relates_to": reference, "note": words });
-    attempts.push(send(scene, "a verification with a note", "m.key.verification.done", done, FORBIDDEN));
+    attempts.push(send(
+        scene,
+        "a verification with a note",
+        "m.key.verification.done",
+        done,
+        FORBIDDEN,
+    ));
     let cancel = json!({ "m.relates_to": reference, "code": words, "reason": words });
-    attempts.push(send(scene, "a cancellation of its own kind", "m.key.verification.cancel", cancel, INVALID));
+    attempts.push(send(
+        scene,
+        "a cancellation of its own kind",
+        "m.key.verification.cancel",
+        cancel,
+        INVALID,
+    ));
     let key = json!({ "m.relates_to": reference, "key": vodozemac::base64_encode(&format!("{words}12345678")) });
-    attempts.push(send(scene, "a verification with words for a key", "m.key.verification.key", key, INVALID));
+    attempts.push(send(
+        scene,
+        "a verification with words for a key",
+        "m.key.verification.key",
+        key,
+        INVALID,
+    ));
     let mut request = verification(scene);
     request["note"] = json!(words);
-    attempts.push(send(scene, "a request to verify with a note", "m.room.message", request, FORBIDDEN));
+    attempts.push(send(
+        scene,
+        "a request to verify with a note",
+        "m.room.message",
+        request,
+        FORBIDDEN,
+    ));
     let redaction = json!({ "redacts": event, "note": words });
-    attempts.push(send(scene, "a redaction with a note", "m.room.redaction", redaction, FORBIDDEN));
+    attempts.push(send(
+        scene,
+        "a redaction with a note",
+        "m.room.redaction",
+        redaction,
+        FORBIDDEN,
+    ));
     Ok(attempts)
 }
 
@@ -214,10 +373,33 @@ pub(super) fn along(scene: &Scene) -> Vec<Attempt> {
     let room = &scene.room;
     let event = &scene.event;
     vec![
-        send(scene, "a request to verify", "m.room.message", verification(scene), End::Blanked),
-        send(scene, "a cancelled verification", "m.key.verification.cancel", cancel, End::Blanked),
-        Attempt::put("why something is redacted", format!("v3/rooms/{room}/redact/{event}/r1"), json!({ "reason": words }), End::Blanked),
-        send(scene, "why something is redacted", "m.room.redaction", json!({ "redacts": event, "reason": words }), End::Blanked),
+        send(
+            scene,
+            "a request to verify",
+            "m.room.message",
+            verification(scene),
+            End::Blanked,
+        ),
+        send(
+            scene,
+            "a cancelled verification",
+            "m.key.verification.cancel",
+            cancel,
+            End::Blanked,
+        ),
+        Attempt::put(
+            "why something is redacted",
+            format!("v3/rooms/{room}/redact/{event}/r1"),
+            json!({ "reason": words }),
+            End::Blanked,
+        ),
+        send(
+            scene,
+            "why something is redacted",
+            "m.room.redaction",
+            json!({ "redacts": event, "reason": words }),
+            End::Blanked,
+        ),
     ]
 }
 
