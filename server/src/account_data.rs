@@ -1,4 +1,5 @@
-//! What a user keeps about themselves, for their own devices: account data, global and of a room, and tags.
+//! What a user keeps about themselves, for their own devices: account data, global and of a room. Data only, so that push
+//! rules and receipts can use it; its endpoints are in `client_config`.
 //!
 //! Everything passes the gate before it is stored. `m.push_rules` belongs to the push rules, `m.fully_read` to the read
 //! markers; both are told to clients as account data.
@@ -6,22 +7,14 @@
 //! [Client config](https://spec.matrix.org/v1.18/client-server-api/#client-config),
 //! [room tagging](https://spec.matrix.org/v1.18/client-server-api/#room-tagging)
 
-mod config;
-mod tags;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::Router;
 use ruma::{OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
-    auth::Device,
     error::{Error, Result},
-    gate,
     inbox::{self, Entry},
-    rooms::access,
-    state::App,
     store::{Page, Store, StoreError, Table, Tx},
 };
 
@@ -33,11 +26,6 @@ pub const ACCOUNT_DATA: Table<(OwnedUserId, String, String), String> =
 pub const MAX_CONTENT_BYTES: usize = 64 * 1024;
 /// How many types one user may keep globally, and as many for each room.
 pub const MAX_TYPES: usize = 200;
-
-/// The endpoints.
-pub fn router() -> Router<App> {
-    Router::new().merge(config::router()).merge(tags::router())
-}
 
 /// A user's global account data: types and JSON text. Without the push rules.
 ///
@@ -150,19 +138,4 @@ async fn all(
 
 fn place(room: Option<&RoomId>) -> &str {
     room.map_or("", RoomId::as_str)
-}
-
-/// The gate for a room's account data is the room's: it is open where the operator runs plain Matrix beside. Only who is
-/// in a room keeps anything about it.
-async fn guarded(app: &App, me: &Device, room: &RoomId) -> Result<bool> {
-    let room = access::joined(app, &me.user, room).await?;
-    Ok(gate::guards(&app.config, room.state.is_therapy()))
-}
-
-fn own(me: &Device, user: &UserId) -> Result<()> {
-    if me.user == user {
-        Ok(())
-    } else {
-        Err(Error::forbidden("This account data is somebody else's."))
-    }
 }

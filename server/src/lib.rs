@@ -6,6 +6,7 @@ pub mod admin;
 pub mod auth;
 pub mod backup;
 pub mod blobs;
+pub mod client_config;
 pub mod clock;
 pub mod config;
 pub mod devices;
@@ -53,7 +54,7 @@ pub fn router(app: App) -> Router {
         .merge(accounts::router())
         .merge(devices::router())
         .merge(invites::router())
-        .merge(account_data::router())
+        .merge(client_config::router())
         .merge(filters::router())
         .merge(rooms::router())
         .merge(sync::router())

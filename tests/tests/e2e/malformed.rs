@@ -515,7 +515,7 @@ async fn questions_that_are_none_are_refused() -> Result<()> {
         format!("v3/rooms/{room}/messages?dir=b&limit=1.5"),
         format!("v3/rooms/{room}/messages?dir=b&filter={words}"),
         format!("v3/sync?timeout={words}"),
-        format!("v3/sync?timeout=-1"),
+        "v3/sync?timeout=-1".to_owned(),
         format!("v3/sync?timeout=0&full_state={words}"),
         format!("v3/sync?timeout=0&filter={words}"),
         "v3/sync?timeout=0&filter=%7B".to_owned(),

@@ -65,7 +65,7 @@ async fn an_invitation_comes_with_what_one_needs_to_decide() -> Result<()> {
         .refused(403, "M_FORBIDDEN")?;
     doctor.joins(&room).await?;
     doctor.joins(&room).await?;
-    ensure!(doctor.rooms().await? == [room.clone()]);
+    ensure!(doctor.rooms().await? == std::slice::from_ref(&room));
     let news = doctor.syncs(Some(&since)).await?;
     ensure!(
         news["rooms"]["join"].get(&room).is_some() && news["rooms"]["invite"].get(&room).is_none(),

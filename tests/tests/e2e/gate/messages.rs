@@ -277,7 +277,7 @@ pub(super) fn beside(scene: &Scene) -> Result<Vec<Attempt>> {
         ("session_id", json!(words), INVALID),
         (
             "session_id",
-            json!(vodozemac::base64_encode(&format!("{words}12345678"))),
+            json!(vodozemac::base64_encode(format!("{words}12345678"))),
             INVALID,
         ),
         ("sender_key", json!(words), INVALID),
@@ -338,7 +338,7 @@ pub(super) fn beside(scene: &Scene) -> Result<Vec<Attempt>> {
         cancel,
         INVALID,
     ));
-    let key = json!({ "m.relates_to": reference, "key": vodozemac::base64_encode(&format!("{words}12345678")) });
+    let key = json!({ "m.relates_to": reference, "key": vodozemac::base64_encode(format!("{words}12345678")) });
     attempts.push(send(
         scene,
         "a verification with words for a key",

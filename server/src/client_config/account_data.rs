@@ -15,8 +15,9 @@ use ruma::{
     serde::Raw,
 };
 
-use super::{get, guarded, own, set_in};
+use super::{guarded, own};
 use crate::{
+    account_data::{get, set_in},
     auth::Device,
     endpoint::endpoint,
     error::{Error, Result},

@@ -9,8 +9,9 @@ use ruma::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ACCOUNT_DATA, get, guarded, own, set_in};
+use super::{guarded, own};
 use crate::{
+    account_data::{ACCOUNT_DATA, get, set_in},
     auth::Device,
     endpoint::endpoint,
     error::{Error, Result},
