@@ -393,6 +393,7 @@ async fn signatures_by_the_wrong_key_or_on_another_key_fail_one_by_one() {
 #[tokio::test]
 async fn who_has_invited_somebody_hears_of_their_new_device() {
     let server = Server::new().await;
+    server.admit("nurse").await;
     let (app, therapist, nurse) = (&server.app, user("therapist"), user("nurse"));
     let room = &NewRoom {
         members: vec![(nurse.clone(), MembershipState::Invite)],

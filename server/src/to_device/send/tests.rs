@@ -143,6 +143,7 @@ fn request(content: &str) -> Request {
 /// A nurse with a phone, and whether the therapist has invited them.
 async fn practice(invited: bool) -> Server {
     let server = Server::new().await;
+    server.admit("nurse").await;
     let app = &server.app;
     let room = &NewRoom {
         members: invited
