@@ -193,6 +193,7 @@ async fn join_in(
     if !draft.state().is_joined(therapist) {
         return Ok(false);
     }
+    draft.lets_in(newcomer);
     for (sender, membership) in [(therapist, "invite"), (newcomer, "join")] {
         let content = [("membership".to_owned(), membership.to_owned().into())].into();
         let event = NewEvent::state("m.room.member", newcomer.as_str(), content);

@@ -3,7 +3,6 @@
 mod around;
 mod connection;
 mod tls;
-mod unread;
 
 use std::net::SocketAddr;
 

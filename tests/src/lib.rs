@@ -8,6 +8,7 @@
 pub mod binaries;
 pub mod canary;
 pub mod crash;
+pub mod desk;
 pub mod held;
 pub mod person;
 pub mod place;

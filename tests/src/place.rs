@@ -145,6 +145,17 @@ pub struct Ended {
     pub err: String,
 }
 
+impl Ended {
+    /// What it printed.
+    ///
+    /// # Errors
+    /// It did not end with 0.
+    pub fn well(self) -> Result<String> {
+        ensure!(self.code == Some(0), "{self:?}");
+        Ok(self.out)
+    }
+}
+
 impl Program {
     /// The process's id.
     pub fn id(&self) -> Result<u32> {

@@ -157,6 +157,9 @@ pub async fn create_in(
         if room.is_direct {
             content.insert("is_direct".to_owned(), true.into());
         }
+        if *state == MembershipState::Join {
+            draft.lets_in(user);
+        }
         draft
             .push(
                 tx,

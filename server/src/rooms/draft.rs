@@ -55,6 +55,8 @@ pub struct Draft<'a> {
     changes: Vec<Change>,
     /// Whether a state event of the past was emptied.
     rewritten: bool,
+    /// Who is invited and comes in by this same transaction.
+    entering: BTreeSet<OwnedUserId>,
 }
 
 /// The newest event of a room that this process knows.
@@ -91,6 +93,7 @@ impl<'a> Draft<'a> {
             read_up_to,
             changes: Vec::new(),
             rewritten: false,
+            entering: BTreeSet::new(),
         })
     }
 
@@ -138,6 +141,7 @@ impl<'a> Draft<'a> {
             read_up_to: None,
             changes: Vec::new(),
             rewritten: false,
+            entering: BTreeSet::new(),
         };
         let pdu = Pdu::new(event)?;
         draft.authorise(&pdu)?;
@@ -153,6 +157,11 @@ impl<'a> Draft<'a> {
     /// The state after the events so far.
     pub fn state(&self) -> &RoomState {
         &self.state
+    }
+
+    /// Says that somebody is invited and comes in by this same transaction: there is no invitation to tell them of.
+    pub fn lets_in(&mut self, user: &UserId) {
+        self.entering.insert(user.to_owned());
     }
 
     /// Adds an event.
@@ -439,7 +448,7 @@ impl<'a> Draft<'a> {
         let told: Vec<&UserId> = concerned
             .iter()
             .map(|user| &**user)
-            .filter(|user| *user != event.sender)
+            .filter(|user| *user != event.sender && !self.entering.contains(*user))
             .collect();
         push::notify_in(tx, &incoming, told.into_iter()).await?;
         // Who writes or comes in has seen what was there, the invitation included.

@@ -19,7 +19,6 @@ use http::{
     },
 };
 
-use super::unread::Unread;
 use crate::{
     error::Error,
     metrics::{UnderWay, method_label},
@@ -63,7 +62,6 @@ pub(super) fn wrap(router: Router) -> Router {
 async fn around(endpoint: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let endpoint = endpoint.as_ref().map_or("none", MatchedPath::as_str);
     let method = request.method().clone();
-    let (unread, request) = Unread::of(request);
     let under_way = UnderWay::new(endpoint);
     let long = has_long_body(&request);
     let mut response = if method == Method::OPTIONS {
@@ -75,7 +73,6 @@ async fn around(endpoint: Option<MatchedPath>, request: Request, next: Next) -> 
             .unwrap_or_else(|_| Error::internal("a handler panicked").into_response())
     };
     set_headers(response.headers_mut());
-    unread.tell(response.headers_mut());
     let status = response.status();
     if long && (status.is_client_error() || status.is_server_error()) {
         // The rest of the body may not be read: a client that is told so asks again on another connection.

@@ -1,142 +1,15 @@
 //! The program `respite` as a person uses it.
 
-use std::{fs, path::PathBuf, process::Stdio};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use respite_protocol::Role;
-use respite_tests::{binaries, person::PATIENCE, place::Ended, practice::Practice, worksheet};
+use respite_tests::{
+    desk::{Desk, PASSWORD, desks},
+    practice::Practice,
+    worksheet,
+};
 use serde_json::Value;
-use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
-
-const PASSWORD: &str = "sleeps by day\n";
-
-/// A person's machine, with a home of its own.
-pub(crate) struct Desk {
-    home: TempDir,
-}
-
-impl Desk {
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self {
-            home: tempfile::tempdir()?,
-        })
-    }
-
-    /// The desk of somebody who has just registered.
-    pub(crate) async fn of(url: &str, name: &str, code: &str) -> Result<Self> {
-        let desk = Self::new()?;
-        let arguments = [
-            "register",
-            "--server",
-            url,
-            "--user",
-            name,
-            "--code",
-            "-",
-            "--password-stdin",
-        ];
-        desk.told(&arguments, &format!("{code}\n{PASSWORD}"))
-            .await?
-            .well()?;
-        Ok(desk)
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
-    }
-
-    /// Writes a file. Returns its path as an argument.
-    pub(crate) fn file(&self, name: &str, content: &[u8]) -> Result<String> {
-        fs::write(self.path(name), content)?;
-        Ok(self.argument(name))
-    }
-
-    /// The path of a file as an argument.
-    pub(crate) fn argument(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    pub(crate) async fn runs(&self, arguments: &[&str]) -> Result<Ended> {
-        self.told(arguments, "").await
-    }
-
-    /// Runs with something on standard input.
-    pub(crate) async fn told(&self, arguments: &[&str], input: &str) -> Result<Ended> {
-        let mut command = Command::new(binaries::program("respite")?);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("RESPITE_HOME", self.path("home"))
-            .current_dir(self.home.path());
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command.spawn()?;
-        let mut stdin = child.stdin.take().context("no standard input")?;
-        // Who asks for nothing may be gone before it is written.
-        let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-        let output = timeout(PATIENCE * 2, child.wait_with_output()).await??;
-        Ok(Ended {
-            code: output.status.code(),
-            out: String::from_utf8(output.stdout)?,
-            err: String::from_utf8(output.stderr)?,
-        })
-    }
-
-    /// What it says to programs: one JSON document a line.
-    pub(crate) async fn says(&self, arguments: &[&str]) -> Result<Vec<Value>> {
-        let out = self
-            .runs(&[&["--json"], arguments].concat())
-            .await?
-            .well()?;
-        out.lines()
-            .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
-            .collect()
-    }
-
-    /// What it says to programs, if that is one document.
-    pub(crate) async fn answers(&self, arguments: &[&str]) -> Result<Value> {
-        let mut all = self.says(arguments).await?;
-        ensure!(all.len() == 1, "{arguments:?}: {all:?}");
-        all.pop().context("nothing")
-    }
-
-    /// The texts in a room.
-    async fn reads(&self, room: &str) -> Result<Vec<String>> {
-        let entries = self.says(&["read", room]).await?;
-        Ok(entries
-            .iter()
-            .filter_map(|entry| entry["body"].as_str())
-            .map(str::to_owned)
-            .collect())
-    }
-}
-
-/// What it printed.
-pub(crate) trait Well {
-    /// # Errors
-    /// It did not end with 0.
-    fn well(self) -> Result<String>;
-}
-
-impl Well for Ended {
-    fn well(self) -> Result<String> {
-        ensure!(self.code == Some(0), "{self:?}");
-        Ok(self.out)
-    }
-}
-
-/// A therapist and a night nurse at their desks.
-pub(crate) async fn desks(url: &str, code: &str) -> Result<(Desk, Desk)> {
-    let therapist = Desk::of(url, "therapist", code).await?;
-    let code = therapist.runs(&["invite"]).await?.well()?;
-    let nurse = Desk::of(url, "nurse", code.trim()).await?;
-    Ok((therapist, nurse))
-}
 
 fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
     value[key]

@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 
 use http::{Method, StatusCode};
 use respite_protocol::Role;
+use ruma::UserId;
 use serde_json::json;
 
 use super::{DAY, Person, Server};
-use crate::{config::RegistrationMode, rooms::state};
+use crate::{config::RegistrationMode, push, rooms::state};
 
 #[tokio::test]
 async fn an_expired_code_opens_nothing() {
@@ -47,6 +48,11 @@ async fn a_therapists_code_leads_into_a_room_with_the_therapist() {
         .unwrap();
     assert!(room.is_therapy() && room.is_encrypted());
     assert_eq!(room.joined().len(), 3);
+    for newcomer in [&first, &second] {
+        let user = UserId::parse(&newcomer.id).unwrap();
+        let unread = push::unread(&server.app.store, &user, &rooms[0]).await;
+        assert_eq!(unread.unwrap(), (0, 0), "nobody was invited to anything");
+    }
 }
 
 #[tokio::test]
