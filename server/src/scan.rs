@@ -93,7 +93,8 @@ pub async fn scan(app: &App) -> Result<Report, StoreError> {
             scan.entry(pair, &mut report);
         }
     }
-    blobs::scan(app, &scan.media, &mut report).await?;
+    scan.settle(&mut report);
+    blobs::scan(app, scan.media, &mut report).await?;
     Ok(report)
 }
 
@@ -103,8 +104,25 @@ struct Scan<'a> {
     rows: BTreeMap<u16, tables::Row>,
     /// Rooms in which the gate lets plain Matrix pass.
     plain: BTreeSet<OwnedRoomId>,
-    /// The blobs that must be there, with their sizes.
-    media: BTreeMap<String, u64>,
+    /// What is wrong only if the gate guards the room: rooms come after what people keep about them.
+    doubts: Vec<Doubt>,
+    /// The blobs that must be there.
+    media: BTreeMap<String, Blob>,
+}
+
+/// Something about a room that the gate would not let in.
+struct Doubt {
+    room: OwnedRoomId,
+    table: &'static str,
+    key: Vec<u8>,
+    flaw: Flaw,
+}
+
+/// What the store says of a blob.
+struct Blob {
+    size: u64,
+    /// Whether it must look encrypted.
+    guarded: bool,
 }
 
 impl<'a> Scan<'a> {
@@ -116,6 +134,7 @@ impl<'a> Scan<'a> {
                 .map(|row| (row.number, row))
                 .collect(),
             plain: BTreeSet::new(),
+            doubts: Vec::new(),
             media: BTreeMap::new(),
         }
     }
@@ -139,6 +158,15 @@ impl<'a> Scan<'a> {
         match judge(self, pair) {
             Ok(()) => *report.entries.entry(class.to_owned()).or_default() += 1,
             Err(flaw) => report.add(name, key, flaw),
+        }
+    }
+
+    /// Now that all rooms are known.
+    fn settle(&mut self, report: &mut Report) {
+        for doubt in self.doubts.drain(..) {
+            if !self.plain.contains(&doubt.room) {
+                report.add(doubt.table, &doubt.key, doubt.flaw);
+            }
         }
     }
 }

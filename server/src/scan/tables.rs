@@ -1,10 +1,13 @@
 //! A row for every table of the store: what is in it, and who judges that. A table without a row is a violation.
 
 use respite_protocol::ciphertext;
-use ruma::events::receipt::{ReceiptThread, ReceiptType};
+use ruma::{
+    OwnedRoomId,
+    events::receipt::{ReceiptThread, ReceiptType},
+};
 
 use super::{
-    Scan,
+    Blob, Doubt, Scan,
     judge::{self, Flaw, Judged},
 };
 use crate::{
@@ -98,7 +101,9 @@ pub(super) fn rows() -> Vec<Row> {
     ));
     rows.push(row(media::MEDIA.describe(), BOOKKEEPING, |scan, pair| {
         let (id, media) = media::MEDIA.decode_entry(pair)?;
-        scan.media.insert(id, media.size);
+        let guarded = gate::guards(scan.config, media.room.is_some());
+        let size = media.size;
+        scan.media.insert(id, Blob { size, guarded });
         Ok(())
     }));
     rows
@@ -118,18 +123,7 @@ fn personal() -> Vec<Row> {
         row(
             account_data::ACCOUNT_DATA.describe(),
             "account data",
-            |_, pair| {
-                let ((_, room, kind), text) = account_data::ACCOUNT_DATA.decode_entry(pair)?;
-                match (room.as_str(), kind.as_str()) {
-                    (room, "m.tag") if !room.is_empty() => judge::tags(&text),
-                    ("", _) => judge::json(&text, |content| {
-                        ciphertext::global_account_data(&kind, content)
-                    }),
-                    _ => judge::json(&text, |content| {
-                        ciphertext::room_account_data(&kind, content)
-                    }),
-                }
-            },
+            account_data,
         ),
         row(filters::FILTERS.describe(), "filters", |_, pair| {
             let (_, text) = filters::FILTERS.decode_entry(pair)?;
@@ -145,6 +139,39 @@ fn personal() -> Vec<Row> {
             judge::push_rules(&user, &text)
         }),
     ]
+}
+
+/// Account data, which the gate looks at in the rooms that it guards.
+fn account_data(scan: &mut Scan<'_>, pair: &Pair) -> Judged {
+    let ((_, room, kind), text) = account_data::ACCOUNT_DATA.decode_entry(pair)?;
+    let everywhere = gate::guards(scan.config, false);
+    let Ok(room) = OwnedRoomId::try_from(room) else {
+        return match everywhere {
+            true => judge::json(&text, |content| {
+                ciphertext::global_account_data(&kind, content)
+            }),
+            false => Ok(()),
+        };
+    };
+    let judged = match kind.as_str() {
+        "m.tag" => judge::tags(&text),
+        _ => judge::json(&text, |content| {
+            ciphertext::room_account_data(&kind, content)
+        }),
+    };
+    match judged {
+        Err(flaw) if !everywhere => {
+            let (table, key) = (account_data::ACCOUNT_DATA.describe().1, pair.0.clone());
+            scan.doubts.push(Doubt {
+                room,
+                table,
+                key,
+                flaw,
+            });
+            Ok(())
+        }
+        judged => judged,
+    }
 }
 
 /// A receipt names a type and a thread, which clients write.

@@ -135,3 +135,62 @@ async fn where_plain_matrix_is_allowed_a_therapist_still_makes_encrypted_rooms()
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn plain_matrix_that_is_allowed_is_no_violation_in_the_scan() -> Result<()> {
+    let practice = Practice::open_with(|config| config.gate.scope = Scope::TherapyRooms).await?;
+    let scene = Scene::open(&practice).await?;
+    let (nurse, therapy) = (&scene.nurse, &scene.room);
+    let user = &nurse.user;
+    let plain = nurse
+        .makes_a_room(json!({ "name": "Rota swaps", "topic": "Who takes which shift" }))
+        .await?;
+    let text = json!({ "msgtype": "m.text", "body": "Shall we swap Sunday?" });
+    let sent = nurse.send(&plain, "m.room.message", text).await?.ok()?;
+    let redacted = format!(
+        "v3/rooms/{plain}/redact/{}/r1",
+        raw::text_at(&sent, "event_id")?
+    );
+    let data = json!({ "body": "my own" });
+    for (path, body) in [
+        (
+            format!("v3/user/{user}/account_data/chat.example"),
+            data.clone(),
+        ),
+        (
+            format!("v3/user/{user}/rooms/{plain}/account_data/chat.example"),
+            data.clone(),
+        ),
+        (
+            format!("v3/user/{user}/rooms/{plain}/tags/u.swaps"),
+            json!({ "order": 0.5 }),
+        ),
+        (
+            format!("v3/user/{user}/rooms/{therapy}/tags/m.favourite"),
+            json!({ "order": 0.5 }),
+        ),
+        (format!("v3/rooms/{plain}/state/chat.example"), data.clone()),
+        (redacted, json!({ "reason": "a mistake" })),
+    ] {
+        nurse.put(&path, body).await?.ok()?;
+    }
+    let image = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR and so on".to_vec();
+    nurse
+        .ask(
+            reqwest::Method::POST,
+            "/_matrix/media/v3/upload",
+            Some(image.clone()),
+        )
+        .await?
+        .ok()?;
+    let own = format!("v3/user/{user}/rooms/{therapy}/account_data/chat.example");
+    nurse.put(&own, data).await?.refused(403, "M_FORBIDDEN")?;
+    let document = format!("{}/rooms/{therapy}/documents", raw::THERAPY);
+    nurse
+        .ask(reqwest::Method::POST, &document, Some(image))
+        .await?
+        .refused(403, "M_FORBIDDEN")?;
+    let report = respite_server::scan::scan(practice.app()?).await?;
+    ensure!(report.is_clean(), "{:?}", report.violations);
+    Ok(())
+}
