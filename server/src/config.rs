@@ -16,10 +16,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ruma::{OwnedServerName, RoomVersionId};
 use serde::{Deserialize, Serialize};
 
+use crate::store::Address;
+
 /// The whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Which engine keeps the store, and where.
+    pub store: Address,
     /// Who the server is and where it listens.
     pub server: Server,
     /// The ciphertext gate.

@@ -4,7 +4,6 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
-    sync::Arc,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -21,12 +20,10 @@ use crate::{
     limits::Limiter,
     rooms::cache::RoomCache,
     state::{App, Parts},
-    store::{Store, StoreError, Table, redb::Redb},
+    store::{Address, STORE_FILE, Store, StoreError, Table},
     uia::Sessions,
 };
 
-/// The store's file in the data directory.
-pub const STORE_FILE: &str = "store.redb";
 /// The blobs' directory in the data directory.
 pub const BLOBS: &str = "blobs";
 
@@ -81,7 +78,7 @@ pub struct Opened {
 /// Nothing in it is changed then.
 pub async fn open(config: Config, options: Options) -> anyhow::Result<Opened> {
     config.validate()?;
-    prepare(&config.server.data)?;
+    prepare(&config)?;
     let store = open_store(&config).await?;
     let fresh = Identity::new(&config, &options.random);
     let (identity, first_start) = identify(&store, &fresh).await?;
@@ -105,7 +102,7 @@ pub async fn open(config: Config, options: Options) -> anyhow::Result<Opened> {
 /// There is none in the data directory, or as [`open`].
 pub async fn open_existing(mut config: Config, options: Options) -> anyhow::Result<App> {
     let data = &config.server.data;
-    if !data.join(STORE_FILE).try_exists().unwrap_or(true) {
+    if !config.store.file(data).try_exists().unwrap_or(true) {
         bail!(
             "There is no server in {}. Start one with `respite-server serve`, or name its directory with --data.",
             data.display()
@@ -129,7 +126,8 @@ pub async fn check(app: &App) -> Result<(), StoreError> {
 }
 
 /// A data directory that only its owner can look into.
-fn prepare(data: &Path) -> anyhow::Result<()> {
+fn prepare(config: &Config) -> anyhow::Result<()> {
+    let data = config.server.data.as_path();
     let unusable = || format!("{} cannot be used as the data directory", data.display());
     match fs::read_dir(data) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => fs::DirBuilder::new()
@@ -139,7 +137,8 @@ fn prepare(data: &Path) -> anyhow::Result<()> {
             .with_context(unusable),
         Err(error) => Err(error).with_context(unusable),
         Ok(entries) => {
-            if !data.join(STORE_FILE).try_exists().with_context(unusable)? {
+            let inside = config.store == Address::default();
+            if inside && !data.join(STORE_FILE).try_exists().with_context(unusable)? {
                 refuse_strange(data, entries)?;
             }
             fs::set_permissions(data, fs::Permissions::from_mode(0o700)).with_context(unusable)
@@ -175,14 +174,18 @@ fn refuse_strange(data: &Path, entries: fs::ReadDir) -> anyhow::Result<()> {
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let path = config.server.data.join(STORE_FILE);
-    let cache = config.server.cache;
-    let opened = tokio::task::spawn_blocking(move || Redb::open(&path, cache)).await?;
+    let opened = config
+        .store
+        .open(&config.server.data, config.server.cache)
+        .await;
     match opened {
-        Ok(engine) => Ok(Store::new(Arc::new(engine))),
+        Ok(engine) => Ok(Store::new(engine)),
         Err(StoreError::Locked) => bail!(
             "{} is in use by another process, probably a server that is running.",
-            config.server.data.display()
+            match &config.store {
+                Address::Redb(None) => config.server.data.display().to_string(),
+                elsewhere => elsewhere.to_string(),
+            }
         ),
         Err(error) => Err(error.into()),
     }

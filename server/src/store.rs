@@ -4,6 +4,7 @@
 //! [`Store::transact`], which runs the caller's closure again whenever what it read has changed in the meantime.
 //! What an acknowledged commit wrote is on the disk.
 
+mod address;
 pub mod engine;
 mod key;
 pub mod redb;
@@ -18,6 +19,7 @@ use std::{pin::Pin, sync::Arc};
 
 use self::engine::{Cell, Span};
 pub use self::{
+    address::{Address, STORE_FILE},
     engine::{Engine, StoreError},
     key::{AsKey, Key, PrefixOf},
     table::{List, Numbered, Table, Value},

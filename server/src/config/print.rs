@@ -18,7 +18,13 @@ impl Config {
                 section = values.get(name);
             }
             match setting_of(line) {
-                Some(key) => out.push_str(&written(key, section.and_then(|s| s.get(key)), line)),
+                Some(key) => {
+                    let value = match section {
+                        None => values.get(key),
+                        Some(section) => section.get(key),
+                    };
+                    out.push_str(&written(key, value, line));
+                }
                 None => out.push_str(line),
             }
             out.push('\n');
@@ -73,6 +79,11 @@ mod tests {
             section.as_table().unwrap().keys().cloned().collect()
         };
         for (name, section) in &values {
+            if !section.is_table() {
+                let top = TEMPLATE.split("\n[").next().unwrap();
+                assert!(top.lines().any(|line| setting_of(line) == Some(name)));
+                continue;
+            }
             let text = TEMPLATE.split(&format!("[{name}]\n")).nth(1);
             let text = text.unwrap_or_else(|| panic!("[{name}] is not documented"));
             let text = text.split("\n[").next().unwrap();

@@ -146,7 +146,7 @@ async fn nobody_else_can_look_into_the_data_directory() {
     let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let data = directory.path().join("data");
     assert_eq!(mode(data.join(socket::SOCKET_FILE)), 0o600);
-    assert_eq!(mode(data.join(crate::start::STORE_FILE)), 0o600);
+    assert_eq!(mode(data.join(crate::store::STORE_FILE)), 0o600);
     assert_eq!(mode(data), 0o700);
     server.stop().await;
 }
