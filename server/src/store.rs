@@ -6,7 +6,9 @@
 
 mod address;
 pub mod engine;
+mod group;
 mod key;
+pub mod postgres;
 pub mod redb;
 #[cfg(test)]
 mod suite;

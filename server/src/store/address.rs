@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     engine::{Engine, StoreError},
+    postgres::Postgres,
     redb::Redb,
 };
 
@@ -51,7 +52,8 @@ impl Address {
                 let file = self.file(data);
                 blocking(move || Ok(Arc::new(Redb::open(&file, cache)?) as Arc<dyn Engine>)).await
             }
-            Self::Sled(_) | Self::Postgres(_) => Err(StoreError::Unavailable(
+            Self::Postgres(url) => Ok(Arc::new(Postgres::open(url).await?)),
+            Self::Sled(_) => Err(StoreError::Unavailable(
                 "this engine is not built yet".to_owned(),
             )),
         }

@@ -12,14 +12,15 @@ use std::{
 
 use async_trait::async_trait;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use self::{
     file::{Disk, OnDisk, explain},
-    writer::{Job, Writer},
+    writer::Writer,
 };
 use super::{
-    engine::{Cell, Engine, Pair, Snapshot, Span, StoreError, Write, WriteSet, head_key},
+    engine::{self, Engine, Pair, Snapshot, Span, StoreError, WriteSet, head_key},
+    group::{self, Job, MAX_QUEUED_COMMITS},
     watch::{Watch, Watchers},
 };
 
@@ -28,15 +29,6 @@ const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries
 
 /// How much of the file redb keeps in memory, if nothing else is asked for; the operating system keeps the rest of it.
 pub const DEFAULT_CACHE_BYTES: usize = 16 << 20;
-
-/// How many commits may wait for the writer. Who comes when the queue is full waits for a place.
-pub const MAX_QUEUED_COMMITS: usize = 1024;
-
-/// How many commits share one sync of the disk.
-pub const MAX_GROUP_COMMITS: usize = 256;
-
-/// A group takes no further commit once it has this many bytes.
-pub const MAX_GROUP_BYTES: usize = 8 << 20;
 
 /// How often a read is tried anew on a file that had to be opened again.
 const MAX_READ_ATTEMPTS: usize = 3;
@@ -136,19 +128,12 @@ impl Engine for Redb {
     async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
         let key = head_key(&list);
         let found = self.read(move |entries| value_at(entries, &key)).await?;
-        found.map_or(Ok(0), |bytes| file::head_number(&bytes))
+        found.map_or(Ok(0), |bytes| engine::head_number(&bytes))
     }
 
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {
-        check_references(&writes)?;
-        let stopped = || StoreError::Unavailable("the writer has stopped".to_owned());
-        let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        let (answer, answered) = oneshot::channel();
-        queue
-            .send(Job::new(writes, answer))
-            .await
-            .map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        let queue = self.queue.as_ref().ok_or_else(group::stopped)?;
+        group::submit(queue, writes).await
     }
 
     fn watch(&self, list: Vec<u8>) -> Watch {
@@ -284,30 +269,6 @@ fn collect<'a>(
             Ok((key.value().to_vec(), value.value().to_vec()))
         })
         .collect()
-}
-
-/// A number can only be used after the append that it is given to.
-fn check_references(writes: &WriteSet) -> Result<(), StoreError> {
-    let mut appends = 0;
-    for write in &writes.writes {
-        let (cells, appended): ([Option<&Cell>; 2], usize) = match write {
-            Write::Put { key, value } => ([Some(key), Some(value)], 0),
-            Write::Append { value, .. } => ([Some(value), None], 1),
-            Write::Delete { .. } => ([None, None], 0),
-        };
-        if cells
-            .into_iter()
-            .flatten()
-            .filter_map(|cell| cell.number_of)
-            .any(|of| of >= appends)
-        {
-            return Err(StoreError::Damaged(
-                "a write refers to a number that is not given yet".to_owned(),
-            ));
-        }
-        appends += appended;
-    }
-    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(
