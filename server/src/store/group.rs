@@ -13,6 +13,9 @@ pub const MAX_GROUP_COMMITS: usize = 256;
 /// A group takes no further commit once it has this many bytes.
 pub const MAX_GROUP_BYTES: usize = 8 << 20;
 
+/// The longest key, or list's key, without a number at its end. PostgreSQL's index takes 2,704 bytes.
+pub const MAX_KEY_BYTES: usize = 2_600;
+
 /// Where the numbers of a commit's appends go.
 pub(super) type Answer = oneshot::Sender<Result<Vec<u64>, StoreError>>;
 
@@ -29,6 +32,7 @@ pub(super) async fn submit(
     writes: WriteSet,
 ) -> Result<Vec<u64>, StoreError> {
     check_references(&writes)?;
+    check_keys(&writes)?;
     let (answer, answered) = oneshot::channel();
     let bytes = writes.writes.iter().map(size).sum();
     let job = Job {
@@ -72,6 +76,19 @@ fn size(write: &Write) -> usize {
         Write::Delete { key } => key.len(),
         Write::Append { list, value } => list.len() + value.bytes.len(),
     }
+}
+
+/// A key that an engine cannot keep must not make the whole group fail.
+fn check_keys(writes: &WriteSet) -> Result<(), StoreError> {
+    let longest = writes.writes.iter().map(|write| match write {
+        Write::Put { key, .. } => key.bytes.len(),
+        Write::Delete { key } => key.len(),
+        Write::Append { list, .. } => list.len(),
+    });
+    if longest.max().unwrap_or_default() > MAX_KEY_BYTES {
+        return Err(StoreError::Damaged("a key is too long".to_owned()));
+    }
+    Ok(())
 }
 
 /// A number can only be used after the append that it is given to.

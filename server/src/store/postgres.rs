@@ -8,10 +8,10 @@ mod schema;
 mod wake;
 mod writer;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Pool, PoolError};
+use deadpool_postgres::{Object, Pool, PoolError};
 use tokio::{
     sync::{Mutex, mpsc},
     task::AbortHandle,
@@ -28,6 +28,9 @@ use super::{
 
 /// How many groups of commits a process may have under way. The second goes on while the first one is being synced.
 const WRITERS: usize = 2;
+
+/// How long a read may take.
+const MAX_READ_WAIT: Duration = Duration::from_secs(30);
 
 /// The store in a PostgreSQL database.
 ///
@@ -79,8 +82,7 @@ impl Engine for Postgres {
     async fn get(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         const GET: &str = "SELECT key, value FROM respite_entries WHERE key = ANY($1)";
         let found = read(&self.pool, GET, &[&keys]).await?;
-        let mut found: std::collections::HashMap<_, _> =
-            found.iter().map(pair).collect::<Result<_, _>>()?;
+        let mut found: HashMap<_, _> = found.iter().map(pair).collect::<Result<_, _>>()?;
         let last = keys.len().saturating_sub(1);
         Ok(keys
             .iter()
@@ -196,10 +198,16 @@ async fn read_once(
         .get()
         .await
         .map_err(|error| Trouble::Other(no_connection(&error)))?;
-    let statement = client.prepare_cached(sql).await;
-    let result = match statement {
-        Ok(statement) => client.query(&statement, parameters).await,
-        Err(error) => Err(error),
+    let query = async {
+        let statement = client.prepare_cached(sql).await?;
+        client.query(&statement, parameters).await
+    };
+    let Ok(result) = tokio::time::timeout(MAX_READ_WAIT, query).await else {
+        // What may still be answered on this connection is nobody's answer any more.
+        drop(Object::take(client));
+        return Err(Trouble::Other(StoreError::Unavailable(
+            "the database did not answer in time".to_owned(),
+        )));
     };
     result.map_err(|error| {
         if client.is_closed() || error.is_closed() {

@@ -21,7 +21,7 @@ pub struct Part {
 /// PostgreSQL's server.
 pub const POSTGRESQL: Part = Part {
     name: "PostgreSQL",
-    programs: &["initdb", "postgres"],
+    programs: &["initdb", "postgres", "psql"],
     tests: "the PostgreSQL engine, several servers on one database",
     how: "install the package postgresql (Debian, Ubuntu) or postgresql-server (Fedora)",
 };

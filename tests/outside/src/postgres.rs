@@ -36,6 +36,7 @@ while read -r word; do
     case "$word" in
         start) "$POSTGRES" -D data "$@" >>log 2>&1 & pid=$! ;;
         stop) kill -INT "$pid" 2>/dev/null; wait "$pid" ;;
+        lives) kill -0 "$pid" 2>/dev/null || { echo no; continue; } ;;
         kill) kill -KILL "$pid" 2>/dev/null; wait "$pid" 2>/dev/null ;;
     esac
     echo done
@@ -160,7 +161,7 @@ impl Cluster {
         let psql = POSTGRESQL.program("psql").context("no psql")?;
         let done = Command::new(psql)
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
-            .args(["-U", OWNER, "-d", "postgres", "-qtA", "-c", sql])
+            .args(["-U", OWNER, "-d", "postgres", "-XqtA", "-c", sql])
             .output()?;
         ensure!(
             done.status.success(),
@@ -197,27 +198,32 @@ impl Cluster {
             if TcpStream::connect(self.address()).is_ok() && self.sql("SELECT 1").is_ok() {
                 return Ok(());
             }
-            if self.has_ended()? {
+            thread::sleep(Duration::from_millis(50));
+            if !self.lives()? {
                 // After a kill, what is left of the old one may still hold the memory that they share.
                 self.tell("start")?;
             }
-            thread::sleep(Duration::from_millis(50));
         }
         let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
         bail!("it does not answer: {log}")
     }
 
-    fn has_ended(&self) -> Result<bool> {
-        Ok(!self.directory.join("data/postmaster.pid").try_exists()?)
+    fn lives(&self) -> Result<bool> {
+        Ok(self.ask("lives")? == "done")
     }
 
     fn tell(&self, word: &str) -> Result<()> {
+        let answer = self.ask(word)?;
+        ensure!(answer == "done", "nobody looks after the database");
+        Ok(())
+    }
+
+    fn ask(&self, word: &str) -> Result<String> {
         let mut keeper = self.keeper();
         writeln!(keeper.words, "{word}")?;
         let mut answer = String::new();
         keeper.answers.read_line(&mut answer)?;
-        ensure!(answer.trim() == "done", "nobody looks after the database");
-        Ok(())
+        Ok(answer.trim().to_owned())
     }
 
     fn keeper(&self) -> MutexGuard<'_, Keeper> {

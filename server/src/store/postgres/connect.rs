@@ -1,6 +1,6 @@
 //! From the address to connections: what is read from the URL, TLS, the pool.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use rustls::{
@@ -79,7 +79,11 @@ impl Target {
             Some(_) => {
                 return Err(wrong("sslmode is disable, require or verify-full"));
             }
-            None if config.get_hosts().iter().all(is_this_machine) => SslMode::Disable,
+            None if config.get_hosts().iter().all(is_this_machine)
+                && config.get_hostaddrs().iter().all(IpAddr::is_loopback) =>
+            {
+                SslMode::Disable
+            }
             None => SslMode::Require,
         });
         config
@@ -189,7 +193,7 @@ fn is_this_machine(host: &Host) -> bool {
             name == "localhost"
                 || name
                     .parse()
-                    .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+                    .is_ok_and(|address: IpAddr| address.is_loopback())
         }
     }
 }
@@ -269,6 +273,7 @@ mod tests {
         );
         for url in [
             "postgres://respite@db.example.org/r",
+            "postgres://respite@localhost/r?hostaddr=203.0.113.5",
             "postgres://respite@localhost/r?sslmode=verify-full",
         ] {
             match Target::parse(url) {

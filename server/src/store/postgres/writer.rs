@@ -41,6 +41,13 @@ use crate::store::{
 /// How many rows there are to lock; `schema.rs` makes them.
 const BUCKETS: u64 = 16_384;
 
+/// The level is said, since a database may have another default. With a stricter one, whoever has waited for a lock would go
+/// on to read what was there before.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// How long a group may take. A database that hangs without closing the connection must not hold its writers for ever.
+const MAX_GROUP_WAIT: Duration = Duration::from_secs(30);
+
 /// How often a group is tried on which nothing can have been written yet.
 const MAX_ATTEMPTS: usize = 5;
 
@@ -133,9 +140,13 @@ impl Writer {
     async fn write(&mut self, sets: &[WriteSet]) -> Result<Vec<Outcome>, StoreError> {
         let mut last = None;
         for _ in 0..MAX_ATTEMPTS {
-            let failure = match self.session().await?.write(sets).await {
-                Ok(outcomes) => return Ok(outcomes),
-                Err(failure) => failure,
+            let attempt = self.session().await?.write(sets);
+            let failure = match tokio::time::timeout(MAX_GROUP_WAIT, attempt).await {
+                Ok(Ok(outcomes)) => return Ok(outcomes),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::Unknown(StoreError::Unavailable(
+                    "the database did not answer in time".to_owned(),
+                )),
             };
             match failure {
                 Failure::Again(error) => {
@@ -221,7 +232,7 @@ impl Session {
         if needs.keys.is_empty() {
             let (group, outcomes) = evaluate(sets, HashMap::new())?;
             let begin = join3(
-                self.simple("BEGIN"),
+                self.simple(BEGIN),
                 self.lock(&needs.buckets),
                 self.end(&group),
             );
@@ -233,7 +244,7 @@ impl Session {
             return Ok(outcomes);
         }
         let (begun, locked, found) = join3(
-            self.simple("BEGIN"),
+            self.simple(BEGIN),
             self.lock(&needs.buckets),
             self.connected.client.query(&self.read, &[&needs.keys]),
         )
