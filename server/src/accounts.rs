@@ -22,6 +22,9 @@ use crate::{
     store::{Page, Store, StoreError, Table},
 };
 
+/// How many entries of an ended account one transaction removes.
+const STEP: usize = 500;
+
 /// All accounts that ever were: the name of one that was given up is not given away again.
 pub const ACCOUNTS: Table<OwnedUserId, Account> = Table::new(0x0106, "accounts");
 
@@ -117,13 +120,13 @@ pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
             account.deactivated.get_or_insert(app.clock.millis());
             tx.put(&ACCOUNTS, user, &account)?;
             tx.delete(&PASSWORDS, user);
-            invites::revoke_all_in(&mut tx, user).await?;
             let devices = devices::of(tx.store(), user).await?;
             devices::delete_each_in(&mut tx, app, user, &devices).await?;
             Ok((tx, ()))
         })
         .await?;
     log_out_everywhere(app, user, None).await?;
+    while invites::forget_maker(&app.store, user, STEP).await? {}
     for (room, membership) in membership::rooms_of(&app.store, user).await? {
         if matches!(
             membership.state,

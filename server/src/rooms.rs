@@ -5,6 +5,7 @@ pub mod access;
 pub mod append;
 pub mod cache;
 pub mod create;
+pub mod deletion;
 pub mod draft;
 pub mod event;
 pub mod filter;
