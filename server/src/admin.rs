@@ -11,9 +11,7 @@ use respite_protocol::{Role, TherapyKind, api};
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    auth::Secret, error::Error, invites, scan, state::App, store::StoreError, trimming,
-};
+use crate::{auth::Secret, error::Error, invites, scan, state::App, store::StoreError, trimming};
 
 /// Something to do.
 #[derive(Serialize, Deserialize)]

@@ -39,10 +39,9 @@ impl Entry {
             | Self::Receipt(of, _, _)
             | Self::AccountData(Some(of), _)
             | Self::Forgotten(of) => of == room,
-            Self::AccountData(None, _)
-            | Self::Devices(_)
-            | Self::Deleted(_, _)
-            | Self::Nothing => false,
+            Self::AccountData(None, _) | Self::Devices(_) | Self::Deleted(_, _) | Self::Nothing => {
+                false
+            }
         }
     }
 }

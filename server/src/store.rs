@@ -198,7 +198,9 @@ impl Store {
         prefix: impl PrefixOf<K>,
         most: usize,
     ) -> Result<usize, StoreError> {
-        let found = self.engine.scan(Span::prefix(table.prefix(&prefix), most, false));
+        let found = self
+            .engine
+            .scan(Span::prefix(table.prefix(&prefix), most, false));
         self.delete(found.await?).await
     }
 

@@ -86,10 +86,7 @@ pub async fn trim(
     user: &UserId,
     most: usize,
 ) -> Result<usize, StoreError> {
-    let kept_from = store
-        .head(&INBOX, user)
-        .await?
-        .saturating_sub(KEPT_ENTRIES);
+    let kept_from = store.head(&INBOX, user).await?.saturating_sub(KEPT_ENTRIES);
     if kept_from == 0 {
         return Ok(0);
     }

@@ -48,7 +48,9 @@ async fn in_inbox(store: &Store, user: &UserId, room_id: &RoomId, until: u64) ->
         if let Some((_, entry)) = page.iter().find(|(_, entry)| is_of_room(&entry.value)) {
             return Ok(entry.number());
         }
-        let Some((oldest, _)) = page.last() else { break };
+        let Some((oldest, _)) = page.last() else {
+            break;
+        };
         before = *oldest;
     }
     if before <= 1 {
@@ -60,7 +62,9 @@ async fn in_inbox(store: &Store, user: &UserId, room_id: &RoomId, until: u64) ->
         if let Some((_, entry)) = page.iter().find(|(_, entry)| is_of_room(&entry.value)) {
             return Ok(entry.number().saturating_sub(1));
         }
-        let Some((newest, _)) = page.last() else { break };
+        let Some((newest, _)) = page.last() else {
+            break;
+        };
         after = *newest;
     }
     Ok(store.head(&super::event::TIMELINE, room_id).await?)

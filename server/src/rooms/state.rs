@@ -99,7 +99,11 @@ pub async fn current(app: &App, room_id: &RoomId) -> Result<Option<Arc<RoomState
 ///
 /// # Errors
 /// The store's.
-pub async fn current_in(tx: &mut Tx, app: &App, room_id: &RoomId) -> Result<Option<Arc<RoomState>>> {
+pub async fn current_in(
+    tx: &mut Tx,
+    app: &App,
+    room_id: &RoomId,
+) -> Result<Option<Arc<RoomState>>> {
     match tx.get(&ROOMS, room_id).await? {
         Some(room) => of_row(app, room_id, &room).await.map(Some),
         None => Ok(None),

@@ -72,12 +72,7 @@ pub async fn release_due(app: &App) -> Result<usize> {
 
 /// Takes one item off the schedule, and releases it in the same commit if it is to be released. What was taken off long ago
 /// is forgotten.
-async fn settle(
-    app: &App,
-    (time, id): (u64, &String),
-    now: u64,
-    may_release: bool,
-) -> Result<()> {
+async fn settle(app: &App, (time, id): (u64, &String), now: u64, may_release: bool) -> Result<()> {
     app.store
         .transact(|mut tx: Tx| async move {
             tx.delete(&DUE, (time, id));

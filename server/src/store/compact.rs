@@ -34,7 +34,11 @@ pub struct Compacted {
 /// # Errors
 /// There is no store, it is in use or damaged, the disk is full, or the engine does this by other means; in a sentence for
 /// the operator. The store is as it was then.
-pub async fn compact(address: &Address, data: &Path, cache: usize) -> Result<Compacted, StoreError> {
+pub async fn compact(
+    address: &Address,
+    data: &Path,
+    cache: usize,
+) -> Result<Compacted, StoreError> {
     match address {
         Address::Redb(_) => {}
         Address::Postgres(_) => {

@@ -77,11 +77,6 @@ impl Round {
             }
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.place, Place::Home)
-    }
 }
 
 /// Removes up to [`STEP`] entries of what somebody does not need any more; whether there were any.

@@ -13,8 +13,7 @@ use crate::{
     inbox::{self, Entry},
     profiles,
     rooms::{
-        access, append::NewEvent, deletion, draft::Draft, membership, not_in_room,
-        state::RoomState,
+        access, append::NewEvent, deletion, draft::Draft, membership, not_in_room, state::RoomState,
     },
     state::App,
     store::{Numbered, Store, Tx},
