@@ -27,8 +27,8 @@ enum Action {
     /// Delete a room for good, with its events, documents and check-ins
     ///
     /// Nobody can enter or read it from the moment at which the command begins; its members' clients show that they have left
-    /// it. What the members have on their own devices is not touched. Attachments that were sent in it stay until their owners'
-    /// accounts are ended: the server does not know where they were sent. To have nothing of it left in the store's file, run
+    /// it. What the members have on their own devices is not touched, nor are attachments that are not documents of the room:
+    /// the server does not know where they were sent. To have nothing of it left in the store's file, run
     /// `respite-server compact` afterwards.
     Delete {
         /// The room's id, as `room list` tells it.
