@@ -22,6 +22,9 @@ use crate::{
     store::{Page, Store, StoreError, Table},
 };
 
+/// The accounts that are ended, and of which not everything is removed.
+pub const ENDED: Table<OwnedUserId, ()> = Table::new(0x010A, "accounts_ended");
+
 /// How many entries of an ended account one transaction removes.
 const STEP: usize = 500;
 
@@ -106,8 +109,9 @@ async fn set_password(app: &App, user: &UserId, password: Secret) -> Result<()> 
     Ok(())
 }
 
-/// Ends an account: nobody can log in to it again, its devices and codes are gone, and it leaves its rooms. Ending it again
-/// finishes what a failure left undone.
+/// Ends an account: nobody can log in to it again, its devices and codes are gone, and it leaves its rooms. What its owner
+/// kept here about themselves is then removed in small steps (`trimming`). Ending it again finishes what a failure left
+/// undone.
 ///
 /// # Errors
 /// 404 for an unknown account.
@@ -119,6 +123,7 @@ pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
             };
             account.deactivated.get_or_insert(app.clock.millis());
             tx.put(&ACCOUNTS, user, &account)?;
+            tx.put(&ENDED, user, &())?;
             tx.delete(&PASSWORDS, user);
             let devices = devices::of(tx.store(), user).await?;
             devices::delete_each_in(&mut tx, app, user, &devices).await?;

@@ -10,6 +10,7 @@ pub mod draft;
 pub mod event;
 pub mod filter;
 pub mod membership;
+mod named;
 pub mod pdu;
 pub mod position;
 mod reading;

@@ -10,6 +10,7 @@
 //! Every step can be repeated, and does no harm when another server does the same at the same time: what is removed is
 //! removed whoever does it, and what must happen once is one commit with a check.
 
+mod account;
 mod people;
 mod room;
 
@@ -18,7 +19,7 @@ use std::time::Duration;
 use self::people::Round;
 use crate::{error::Result, rooms, state::App};
 
-pub use self::room::erase as erase_room;
+pub use self::{account::erase as erase_account, room::erase as erase_room};
 
 /// Most entries that one step reads and removes.
 pub const STEP: usize = 500;
@@ -51,6 +52,7 @@ pub async fn run(app: App) {
 /// One step of whatever is to be done; whether anything was.
 async fn step(app: &App, round: &mut Round) -> Result<bool> {
     Ok(room::step(app).await?
+        || account::step(app).await?
         || rooms::append::forget_requests(app, STEP).await?
         || round.step(app).await?)
 }

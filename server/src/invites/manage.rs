@@ -15,7 +15,7 @@ use crate::{
     endpoint::endpoint,
     error::{Error, Result},
     state::App,
-    store::{Page, StoreError, Tx},
+    store::{Page, StoreError, Turns, Tx},
 };
 
 /// What a code is for.
@@ -35,7 +35,9 @@ pub(super) fn router() -> Router<App> {
 }
 
 pub(super) async fn make(app: &App, terms: Terms<'_>) -> Result<Code> {
+    static TURNS: Turns = Turns::new();
     check_terms(&terms)?;
+    let _turn = TURNS.wait(terms.made_by).await;
     let invite = Invite {
         id: app.random.text(ID_LETTERS),
         role: terms.role,

@@ -52,6 +52,7 @@ pub(super) fn rows() -> Vec<Row> {
         auth::PASSWORDS,
         auth::REFRESH_TOKENS,
         accounts::ACCOUNTS,
+        accounts::ENDED,
         invites::INVITES,
         invites::MADE,
         invites::MAKERS,

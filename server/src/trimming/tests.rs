@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    account_data, accounts,
+    account_data, accounts, backup,
     error::Error,
     fixture::{Server, device, user},
     inbox::{Entry, INBOX},
-    invites, media, push,
+    invites, media, profiles, push,
     rooms::{
         append::{self, NewEvent},
         create::{self, NewRoom},
@@ -355,4 +355,76 @@ async fn it_stops_with_the_server() {
     let running = tokio::spawn(run(app.clone()));
     app.shutdown.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn of_an_ended_account_nothing_is_left_but_its_name_and_what_it_said_to_others() {
+    let night = Night::begin().await;
+    let (app, nurse) = (&night.server.app, &user("nurse"));
+    let phone = device("nurse", "PHONE");
+    night.server.log_in(&phone).await;
+    let secret = "m.secret_storage.default_key";
+    app.store
+        .transact(async |mut tx| {
+            let account = accounts::Account {
+                role: Role::Client,
+                created: 0,
+                deactivated: None,
+            };
+            tx.put(&accounts::ACCOUNTS, nurse, &account)?;
+            let profile = profiles::Profile {
+                displayname: Some("Night owl".to_owned()),
+                ..profiles::Profile::default()
+            };
+            tx.put(&profiles::PROFILES, nurse, &profile)?;
+            account_data::set_in(&mut tx, nurse, None, secret, "{}").await?;
+            for number in 0..3 * STEP as u64 {
+                let session = session_of(number);
+                tx.put(
+                    &backup::BACKED_UP,
+                    (nurse, 1, &*night.room, number.to_string()),
+                    &session,
+                )?;
+            }
+            Ok::<_, Error>((tx, ()))
+        })
+        .await
+        .unwrap();
+    accounts::deactivate(app, nurse).await.unwrap();
+    while step(app, &mut Round::default()).await.unwrap() {}
+    let snapshot = app.store.engine().snapshot().await.unwrap();
+    let entries = snapshot.page(None, 100_000).await.unwrap();
+    let about = |pair: &&(Vec<u8>, Vec<u8>)| {
+        pair.0
+            .windows(nurse.as_str().len())
+            .any(|w| w == nurse.as_bytes())
+    };
+    let mut tables: Vec<u16> = entries
+        .iter()
+        .filter(about)
+        .map(|(key, _)| u16::from_be_bytes([key[0], key[1]]))
+        .filter(|table| *table != 0)
+        .collect();
+    tables.dedup();
+    // Their name, that they were in the room, and their membership events there.
+    assert_eq!(tables, [0x0106, 0x0404, 0x0407]);
+    assert!(
+        !entries
+            .iter()
+            .any(|(_, value)| value.windows(9).any(|w| w == b"Night owl"))
+    );
+    let left = membership::of(&app.store, nurse, &night.room)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(left.forgotten);
+}
+
+fn session_of(number: u64) -> backup::Session {
+    backup::Session {
+        first_message_index: number,
+        forwarded_count: 0,
+        is_verified: true,
+        session_data: "{}".to_owned(),
+    }
 }
