@@ -22,8 +22,9 @@ use crate::{
     store::{Page, Store, StoreError, Table},
 };
 
-/// The accounts that are ended, and of which not everything is removed.
-pub const ENDED: Table<OwnedUserId, ()> = Table::new(0x010A, "accounts_ended");
+/// The accounts that are ended, and of which not everything is removed; with the last of their rooms from which their
+/// pseudonym was taken out, in the order of ids.
+pub const ENDED: Table<OwnedUserId, String> = Table::new(0x010A, "accounts_ended");
 
 /// How many entries of an ended account one transaction removes.
 const STEP: usize = 500;
@@ -123,7 +124,7 @@ pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
             };
             account.deactivated.get_or_insert(app.clock.millis());
             tx.put(&ACCOUNTS, user, &account)?;
-            tx.put(&ENDED, user, &())?;
+            tx.put(&ENDED, user, &String::new())?;
             tx.delete(&PASSWORDS, user);
             let devices = devices::of(tx.store(), user).await?;
             devices::delete_each_in(&mut tx, app, user, &devices).await?;

@@ -1,5 +1,5 @@
-//! Removing what an ended account leaves: what its owner kept here about themselves. What they said in rooms is the others'
-//! too, and stays as long as the rooms do.
+//! Removing what an ended account leaves: what its owner kept here about themselves, and what they were called. What they
+//! said in rooms is the others' too, and stays as long as the rooms do.
 
 use ruma::{OwnedUserId, UserId, events::room::member::MembershipState};
 
@@ -24,7 +24,7 @@ use crate::{
 /// One step of an account that is ended; `false` if there is none.
 pub(super) async fn step(app: &App) -> Result<bool> {
     let ended = app.store.scan(&ENDED, (), Page::first(1)).await?.pop();
-    let Some((user, ())) = ended else {
+    let Some((user, _)) = ended else {
         return Ok(false);
     };
     if !remove_some(app, &user).await? {
@@ -48,6 +48,7 @@ async fn remove_some(app: &App, user: &UserId) -> Result<bool> {
     let store = &app.store;
     Ok(invites::forget_maker(store, user, STEP).await?
         || leave_a_room(app, user).await?
+        || take_name_out_of_a_room(app, user).await?
         || store.erase(&ACCOUNT_DATA, (user,), STEP).await? > 0
         || store.erase(&FILTERS, (user,), STEP).await? > 0
         || store.erase(&BACKED_UP, (user,), STEP).await? > 0
@@ -72,6 +73,26 @@ async fn leave_a_room(app: &App, user: &UserId) -> Result<bool> {
     if receipts == 0 && !push::forget_room(&app.store, user, &room, STEP).await? {
         membership::forget(app, user, &room).await?;
     }
+    Ok(true)
+}
+
+/// Takes the pseudonym out of the next of all rooms that they ever had to do with.
+async fn take_name_out_of_a_room(app: &App, user: &UserId) -> Result<bool> {
+    let Some(last) = app.store.get(&ENDED, user).await? else {
+        return Ok(false);
+    };
+    let rooms = membership::rooms_of(&app.store, user).await?;
+    let Some((room, _)) = rooms.into_iter().find(|(room, _)| *room.as_str() > *last) else {
+        return Ok(false);
+    };
+    membership::unname(app, user, &room, STEP).await?;
+    let next = &room.to_string();
+    app.store
+        .transact(|mut tx| async move {
+            tx.put(&ENDED, user, next)?;
+            Ok::<_, StoreError>((tx, ()))
+        })
+        .await?;
     Ok(true)
 }
 

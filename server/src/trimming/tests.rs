@@ -35,6 +35,22 @@ impl Night {
         for name in ["therapist", "nurse", "doctor"] {
             server.admit(name).await;
         }
+        let (nurse, profile) = (
+            &user("nurse"),
+            &profiles::Profile {
+                displayname: Some("Night owl".to_owned()),
+                ..profiles::Profile::default()
+            },
+        );
+        server
+            .app
+            .store
+            .transact(|mut tx| async move {
+                tx.put(&profiles::PROFILES, nurse, profile)?;
+                Ok::<_, StoreError>((tx, ()))
+            })
+            .await
+            .unwrap();
         let room = room_of(&server, "nurse").await;
         let night = Self { server, room };
         for number in 0..30 {
@@ -108,6 +124,14 @@ impl Night {
             .map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count())
             .sum();
         about.count() + blobs
+    }
+
+    /// Whether these words are in a value of the store.
+    async fn knows_of(&self, words: &str) -> bool {
+        let snapshot = self.server.app.store.engine().snapshot().await.unwrap();
+        let entries = snapshot.page(None, 100_000).await.unwrap();
+        let has = |value: &[u8]| value.windows(words.len()).any(|w| w == words.as_bytes());
+        entries.iter().any(|(_, value)| has(value))
     }
 
     async fn steps_until_done(&self) -> usize {
@@ -372,11 +396,6 @@ async fn of_an_ended_account_nothing_is_left_but_its_name_and_what_it_said_to_ot
                 deactivated: None,
             };
             tx.put(&accounts::ACCOUNTS, nurse, &account)?;
-            let profile = profiles::Profile {
-                displayname: Some("Night owl".to_owned()),
-                ..profiles::Profile::default()
-            };
-            tx.put(&profiles::PROFILES, nurse, &profile)?;
             account_data::set_in(&mut tx, nurse, None, secret, "{}").await?;
             for number in 0..3 * STEP as u64 {
                 let session = session_of(number);
@@ -390,6 +409,10 @@ async fn of_an_ended_account_nothing_is_left_but_its_name_and_what_it_said_to_ot
         })
         .await
         .unwrap();
+    assert!(
+        night.knows_of("Night owl").await,
+        "the room's events name the nurse"
+    );
     accounts::deactivate(app, nurse).await.unwrap();
     while step(app, &mut Round::default()).await.unwrap() {}
     let snapshot = app.store.engine().snapshot().await.unwrap();
@@ -408,11 +431,13 @@ async fn of_an_ended_account_nothing_is_left_but_its_name_and_what_it_said_to_ot
     tables.dedup();
     // Their name, that they were in the room, and their membership events there.
     assert_eq!(tables, [0x0106, 0x0404, 0x0407]);
-    assert!(
-        !entries
-            .iter()
-            .any(|(_, value)| value.windows(9).any(|w| w == b"Night owl"))
-    );
+    assert!(!night.knows_of("Night owl").await);
+    let state = rooms::state::current(app, &night.room)
+        .await
+        .unwrap()
+        .unwrap();
+    let member = state.get("m.room.member", nurse.as_str()).unwrap();
+    assert_eq!(member.event().content, r#"{"membership":"leave"}"#);
     let left = membership::of(&app.store, nurse, &night.room)
         .await
         .unwrap()

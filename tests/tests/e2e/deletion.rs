@@ -167,3 +167,50 @@ async fn a_room_that_both_have_left_and_forgotten_goes_away_by_itself() -> Resul
     ensure!(found.is_empty(), "ciphertext is still in {found:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn of_an_account_that_its_owner_ends_the_disk_keeps_the_name_only() -> Result<()> {
+    let place = Place::new("")?;
+    let server = place.serve().await?;
+    let code = server.first_code.clone().context("no code")?;
+    let therapist = Raw::register(&server.url, "therapist", &code).await?;
+    let nurse = client_of(&server.url, &therapist, "nurse").await?;
+    let pseudonym = format!("Owl {:x}", rand::random::<u64>());
+    let profile = format!("v3/profile/{}/displayname", nurse.user);
+    nurse
+        .put(&profile, json!({ "displayname": pseudonym }))
+        .await?
+        .ok()?;
+    let key = raw::encrypted_base64(32);
+    let kept = json!({ "encrypted": { "key": {
+        "iv": raw::encrypted_base64(16), "ciphertext": key, "mac": raw::encrypted_base64(32),
+    } } });
+    let path = format!("v3/user/{}/account_data/m.cross_signing.master", nurse.user);
+    nurse.put(&path, kept).await?.ok()?;
+    ensure!(!files_with(&place.data(), pseudonym.as_bytes())?.is_empty());
+    let ended = nurse
+        .with_password(
+            reqwest::Method::POST,
+            "v3/account/deactivate",
+            json!({ "erase": true }),
+        )
+        .await?;
+    ended.ok()?;
+    ensure!(
+        therapist.rooms().await?.len() == 1,
+        "the therapist keeps the room"
+    );
+    server.stop().await?;
+    // What the server had no time for is finished by whoever comes next.
+    let again = place.run(&["user", "deactivate", "nurse"]).await?;
+    ensure!(again.code == Some(0), "{again:?}");
+    ensure!(place.run(&["compact"]).await?.code == Some(0));
+    for words in [pseudonym, key] {
+        let found = files_with(&place.data(), words.as_bytes())?;
+        ensure!(found.is_empty(), "{words} is still in {found:?}");
+    }
+    ensure!(place.run(&["scan"]).await?.code == Some(0));
+    let listed = place.run(&["user", "list"]).await?;
+    ensure!(listed.out.contains("@nurse:localhost  client  deactivated"));
+    Ok(())
+}
