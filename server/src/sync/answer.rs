@@ -97,7 +97,8 @@ impl<'a> Answerer<'a> {
         };
         let mut answer = match (since, window) {
             (Some(since), Some((window, more))) => self.news(&teller, since, window, more).await?,
-            _ => self.everything(&teller).await?,
+            // Who comes back after too long may still show rooms that their user has left.
+            _ => self.everything(&teller, since.is_some()).await?,
         };
         self.add_to_device(&mut answer).await?;
         let counts = keys::counts(&self.app.store, &self.me.user, &self.me.device).await?;
@@ -180,15 +181,16 @@ impl<'a> Answerer<'a> {
 
     /// Rooms are read while others write. What came into the inbox meanwhile says which of them to read again, and up to
     /// where, so that the answer is exactly what was there at its token's position.
-    async fn everything(&self, teller: &Teller<'_>) -> Result<Answer> {
+    async fn everything(&self, teller: &Teller<'_>, comes_back: bool) -> Result<Answer> {
         let (app, user) = (self.app, &*self.me.user);
+        let with_left = comes_back || teller.filter.room.include_leave;
         let mut attempts = 0;
         let (mut rooms, typing, end, changed) = loop {
             let begin = app.store.head(&INBOX, user).await?;
             let (typing, _) = app.ephemeral.typing_changes(user, 0);
             let mut rooms = Rooms::new();
             for (room, membership) in membership::rooms_of(&app.store, user).await? {
-                if let Some(end) = self.end_of(teller.filter, &room, &membership).await? {
+                if let Some(end) = self.end_of(with_left, &room, &membership).await? {
                     self.tell_whole(teller, &room, &membership, end, &mut rooms)
                         .await?;
                 }
@@ -213,7 +215,7 @@ impl<'a> Answerer<'a> {
                     .await?;
             }
         }
-        if !teller.filter.room.include_leave {
+        if !with_left {
             rooms.leave.clear();
         }
         let mut response = Response::new(String::new());
@@ -261,7 +263,7 @@ impl<'a> Answerer<'a> {
     /// Up to where a room is told to a client that begins; `None` if it is not told at all.
     async fn end_of(
         &self,
-        filter: &FilterDefinition,
+        with_left: bool,
         room: &OwnedRoomId,
         membership: &Membership,
     ) -> Result<Option<u64>> {
@@ -269,7 +271,7 @@ impl<'a> Answerer<'a> {
             _ if membership.forgotten => None,
             MembershipState::Join => Some(self.app.store.head(&TIMELINE, room).await?),
             MembershipState::Invite | MembershipState::Knock => Some(membership.position),
-            _ => filter.room.include_leave.then_some(membership.position),
+            _ => with_left.then_some(membership.position),
         })
     }
 

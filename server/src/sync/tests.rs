@@ -322,6 +322,21 @@ mod away {
     }
 
     #[tokio::test]
+    async fn a_phone_that_comes_back_hears_which_rooms_were_left_meanwhile() {
+        let practice = Practice::open().await;
+        practice.server.log_in(&phone()).await;
+        let begin = now(&practice, None).await;
+        assert!(begin.rooms.join.contains_key(&practice.rooms[0]));
+        practice.act(0, Act::Leave).await;
+        hears_of_much(&practice, 3_000).await;
+        practice.server.wait(91 * DAY);
+        trimmed(&practice).await;
+        let told = now(&practice, Some(&begin.next_batch)).await;
+        assert!(told.rooms.leave.contains_key(&practice.rooms[0]));
+        assert!(now(&practice, None).await.rooms.leave.is_empty());
+    }
+
+    #[tokio::test]
     async fn a_token_at_the_edge_goes_on_and_one_before_it_begins_anew() {
         let practice = Practice::open().await;
         practice.server.log_in(&phone()).await;
