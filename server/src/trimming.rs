@@ -27,6 +27,8 @@ pub const STEP: usize = 500;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long nothing is done after a step that has found nothing.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long nothing is done after a failure: most of them last, and each is a line in the log.
+const AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// How much time passes at least between the beginnings of two rounds through all accounts.
 pub const ROUND: Duration = Duration::from_secs(60 * 60);
 
@@ -39,7 +41,7 @@ pub async fn run(app: App) {
             Ok(false) => LOOK_AGAIN,
             Err(error) => {
                 tracing::warn!(?error, "trimming failed; it is tried again");
-                LOOK_AGAIN
+                AFTER_FAILURE
             }
         };
         tokio::select! {
