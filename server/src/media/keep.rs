@@ -6,6 +6,7 @@ use ruma::{RoomId, UserId};
 use super::{MEDIA, Media, RESERVED, RESERVED_BY, ROOM_MEDIA, USAGE, Usage};
 use crate::{
     error::{Error, Result},
+    rooms::{not_in_room, state::ROOMS},
     state::App,
     store::{Store, StoreError, Tx},
 };
@@ -62,6 +63,8 @@ async fn keep_in(tx: &mut Tx, id: &str, media: &Media, reserved: bool) -> Result
     }
     tx.put(&MEDIA, id, media)?;
     if let Some(room) = &media.room {
+        // The room may have been deleted during the upload.
+        tx.get(&ROOMS, room).await?.ok_or_else(not_in_room)?;
         tx.put(&ROOM_MEDIA, (room, id), &())?;
     }
     Ok(())

@@ -10,6 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    compact,
     engine::{Engine, StoreError},
     postgres::Postgres,
     redb::Redb,
@@ -50,7 +51,12 @@ impl Address {
         match self {
             Self::Redb(_) => {
                 let file = self.file(data);
-                blocking(move || Ok(Arc::new(Redb::open(&file, cache)?) as Arc<dyn Engine>)).await
+                blocking(move || {
+                    let engine = Redb::open(&file, cache)?;
+                    compact::remove_unfinished(&file)?;
+                    Ok(Arc::new(engine) as Arc<dyn Engine>)
+                })
+                .await
             }
             Self::Postgres(url) => Ok(Arc::new(Postgres::open(url).await?)),
             Self::Sled(_) => Err(StoreError::Unavailable(
@@ -69,7 +75,7 @@ impl Address {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(act)

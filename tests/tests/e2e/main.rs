@@ -8,6 +8,7 @@ mod canaries;
 mod codes;
 mod conformance;
 mod crash;
+mod deletion;
 mod devices;
 mod directory;
 mod disk;

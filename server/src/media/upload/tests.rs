@@ -130,6 +130,7 @@ async fn beside_plain_rooms_a_therapy_rooms_documents_are_still_judged() {
 async fn a_document_goes_with_its_room_and_gives_its_space_back() {
     let server = Server::new().await;
     let (room, other) = (room_id!("!therapy:localhost"), room_id!("!other:localhost"));
+    server.found(room).await;
     let body = stream::iter([Ok::<_, Infallible>(ciphertext(5_000))]);
     let address = store_upload(&server.app, &user("therapist"), Some(room), body)
         .await
