@@ -6,6 +6,7 @@
 
 mod address;
 pub mod engine;
+pub mod fatal;
 mod key;
 pub mod redb;
 #[cfg(test)]

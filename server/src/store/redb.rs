@@ -1,6 +1,7 @@
 //! The engine for one machine: a redb file, one writer thread that groups commits, readers beside it.
 
 mod file;
+mod synced;
 mod writer;
 
 use std::{
@@ -20,6 +21,7 @@ use self::{
 };
 use super::{
     engine::{Cell, Engine, Pair, Snapshot, Span, StoreError, Write, WriteSet, head_key},
+    fatal::Fatal,
     watch::{Watch, Watchers},
 };
 
@@ -55,13 +57,14 @@ pub struct Redb {
 
 impl Redb {
     /// Opens the store at `path`, or makes a new one if there is no file; `cache_bytes` is how much of it redb may keep
-    /// in memory. Blocks: after a crash, reading through the whole file takes seconds for each gigabyte.
+    /// in memory. Blocks: after a crash, reading through the whole file takes seconds for each gigabyte. From then on, a
+    /// sync of the file that fails ends the process.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process has it open, [`StoreError::Damaged`] if it is not a whole store (the
     /// file is left as it is), [`StoreError::Unavailable`] if the directory cannot be written to.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let disk = OnDisk::new(path, cache_bytes);
+        let disk = OnDisk::new(path, cache_bytes, Fatal::exit());
         let database = disk.open_or_create()?;
         Self::start(database, Box::new(disk))
     }

@@ -10,8 +10,8 @@ use std::{
 
 use redb::{Builder, Database, Error, StorageBackend, backends::FileBackend};
 
-use super::ENTRIES;
-use crate::store::engine::StoreError;
+use super::{ENTRIES, synced::Synced};
+use crate::store::{engine::StoreError, fatal::Fatal};
 
 /// How much must fit on the disk before it is trusted again after a failure, beside twice the bytes to be written.
 const PROBE_BYTES: u64 = 4 << 20;
@@ -29,6 +29,7 @@ pub(super) trait Disk: Send + Sync {
 pub(super) struct OnDisk {
     path: PathBuf,
     cache_bytes: usize,
+    fatal: Fatal,
 }
 
 impl Disk for OnDisk {
@@ -60,10 +61,11 @@ impl Disk for OnDisk {
 }
 
 impl OnDisk {
-    pub(super) fn new(path: &Path, cache_bytes: usize) -> Self {
+    pub(super) fn new(path: &Path, cache_bytes: usize, fatal: Fatal) -> Self {
         Self {
             path: path.into(),
             cache_bytes,
+            fatal,
         }
     }
 
@@ -115,7 +117,7 @@ impl OnDisk {
     }
 
     fn database(&self, file: fs::File) -> Result<Database, Error> {
-        let backend = FileBackend::new(file)?;
+        let backend = Synced::new(FileBackend::new(file)?, self.fatal.clone());
         database(Builder::new().set_cache_size(self.cache_bytes), backend)
     }
 }
