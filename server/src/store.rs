@@ -8,6 +8,7 @@ mod address;
 pub mod engine;
 pub mod fatal;
 mod key;
+pub mod packed;
 pub mod redb;
 #[cfg(test)]
 mod suite;

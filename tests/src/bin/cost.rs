@@ -106,11 +106,16 @@ async fn gather(server: &Program, clients: usize) -> Result<Vec<[Writer; 2]>> {
     let mut rooms = Vec::new();
     for number in 1..=clients {
         let path = format!("{THERAPY}/invites");
-        let made = therapist.post(&path, json!({ "kind": "individual" })).await?;
+        let made = therapist
+            .post(&path, json!({ "kind": "individual" }))
+            .await?;
         let code = text_at(&made.ok()?, "code")?;
         let client = Raw::register(&server.url, &format!("client{number}"), &code).await?;
         let room = client.rooms().await?.pop().context("no room")?;
-        rooms.push([Writer::new(&therapist, &room)?, Writer::new(&client, &room)?]);
+        rooms.push([
+            Writer::new(&therapist, &room)?,
+            Writer::new(&client, &room)?,
+        ]);
     }
     Ok(rooms)
 }
@@ -186,7 +191,9 @@ struct Weight {
 
 impl Weight {
     async fn of(app: &App) -> Result<Self> {
-        let rules = RoomVersionId::V12.rules().context("an unknown room version")?;
+        let rules = RoomVersionId::V12
+            .rules()
+            .context("an unknown room version")?;
         let mut weight = Self::default();
         let snapshot = app.store.engine().snapshot().await?;
         let mut after = None;
@@ -196,7 +203,9 @@ impl Weight {
             after = Some(last.clone());
             for pair in &page {
                 let (key, value) = pair;
-                let number = key.first_chunk().map_or(0, |number| u16::from_be_bytes(*number));
+                let number = key
+                    .first_chunk()
+                    .map_or(0, |number| u16::from_be_bytes(*number));
                 let (entries, bytes) = weight.tables.entry(number).or_default();
                 *entries += 1;
                 *bytes += (key.len() + value.len()) as u64;

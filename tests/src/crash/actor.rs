@@ -91,24 +91,23 @@ pub(super) fn heard(answer: Result<Answer>) -> Result<Option<Value>> {
     }
 }
 
-/// The new events of a room, from a token on, oldest first; and the token after them.
-pub(super) async fn history(person: &Raw, room: &str, from: &str) -> Result<(Vec<Value>, String)> {
-    let path = format!("v3/rooms/{room}/messages?dir=f&limit=1000");
-    let (mut all, mut from) = (Vec::new(), from.to_owned());
+/// The events of a room after the one with this id, oldest first; all, if there is none.
+pub(super) async fn history(person: &Raw, room: &str, after: Option<&str>) -> Result<Vec<Value>> {
+    let path = format!("v3/rooms/{room}/messages?dir=b&limit=1000");
+    let (mut newest_first, mut from) = (Vec::new(), String::new());
     loop {
-        let token = match from.is_empty() {
-            true => String::new(),
-            false => format!("&from={from}"),
-        };
-        let mut page = person.get(&format!("{path}{token}")).await?.ok()?;
+        let mut page = person.get(&format!("{path}{from}")).await?.ok()?;
         let Value::Array(events) = page["chunk"].take() else {
             anyhow::bail!("no events")
         };
-        let none = events.is_empty();
-        all.extend(events);
+        let is_new = |event: &Value| after.is_none_or(|known| event["event_id"] != known);
+        let known = events.iter().any(|event| !is_new(event));
+        newest_first.extend(events.into_iter().take_while(is_new));
         match page["end"].as_str() {
-            Some(end) if !none => end.clone_into(&mut from),
-            _ => return Ok((all, from)),
+            Some(end) if !known => from = format!("&from={end}"),
+            _ => break,
         }
     }
+    newest_first.reverse();
+    Ok(newest_first)
 }

@@ -25,8 +25,8 @@ pub(super) struct Writer {
     open: Option<Value>,
     /// How many of their messages were found in the room.
     found: usize,
-    /// Up to where the room was read.
-    read: String,
+    /// The newest event of the room that was read.
+    read: Option<String>,
     /// How far this device has synced.
     since: String,
 }
@@ -44,7 +44,7 @@ impl Writer {
             acknowledged: Vec::new(),
             open: None,
             found: 0,
-            read: String::new(),
+            read: None,
             since,
         })
     }
@@ -73,10 +73,12 @@ impl Writer {
     /// Compares what is in the room with what was acknowledged.
     pub(super) async fn check(&mut self, last: bool, outcome: &mut Outcome) -> Result<()> {
         if last {
-            (self.found, self.read) = (0, String::new());
+            (self.found, self.read) = (0, None);
         }
-        let (events, read) = history(&self.person, &self.room, &self.read).await?;
-        self.read = read;
+        let events = history(&self.person, &self.room, self.read.as_deref()).await?;
+        if let Some(newest) = events.last() {
+            self.read = Some(text_at(newest, "event_id")?);
+        }
         for event in &events {
             if event["type"] == ENCRYPTED && event["sender"] == self.person.user.as_str() {
                 self.compare(event, outcome)?;
@@ -90,7 +92,7 @@ impl Writer {
             );
             self.found = self.acknowledged.len();
         }
-        self.catches_up(events.last(), outcome).await
+        self.catches_up(outcome).await
     }
 
     fn compare(&mut self, event: &Value, outcome: &mut Outcome) -> Result<()> {
@@ -130,12 +132,12 @@ impl Writer {
     }
 
     /// A sync from where they were brings them to the room's newest event.
-    async fn catches_up(&mut self, last: Option<&Value>, outcome: &mut Outcome) -> Result<()> {
+    async fn catches_up(&mut self, outcome: &mut Outcome) -> Result<()> {
         let news = self.person.syncs(Some(&self.since)).await?;
         self.since = text_at(&news, "next_batch")?;
         let timeline = news["rooms"]["join"][&self.room]["timeline"]["events"].as_array();
         if let Some(newest) = timeline.and_then(|events| events.last())
-            && Some(&newest["event_id"]) != last.map(|event| &event["event_id"])
+            && newest["event_id"].as_str() != self.read.as_deref()
         {
             let story = format!("the sync of {} misses the newest event", self.person.user);
             outcome.violated(Violation::Lost, story);

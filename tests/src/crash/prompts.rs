@@ -40,7 +40,8 @@ pub(super) struct Asker {
     ids: BTreeSet<String>,
     /// How often each ciphertext was found in the room.
     found: BTreeMap<String, u64>,
-    read: String,
+    /// The newest event of the room that was read.
+    read: Option<String>,
 }
 
 impl Asker {
@@ -55,7 +56,7 @@ impl Asker {
             acknowledged: BTreeSet::new(),
             ids: BTreeSet::new(),
             found: BTreeMap::new(),
-            read: String::new(),
+            read: None,
         }
     }
 
@@ -93,7 +94,7 @@ impl Asker {
     pub(super) async fn check(&mut self, last: bool, outcome: &mut Outcome) -> Result<()> {
         let begun = Instant::now();
         if last {
-            (self.found, self.read) = (BTreeMap::new(), String::new());
+            (self.found, self.read) = (BTreeMap::new(), None);
         }
         self.look(outcome).await?;
         while last && begun.elapsed() < PATIENCE && self.missing() > 0 {
@@ -114,8 +115,10 @@ impl Asker {
     }
 
     async fn look(&mut self, outcome: &mut Outcome) -> Result<()> {
-        let (events, read) = history(&self.therapist, &self.room, &self.read).await?;
-        self.read = read;
+        let events = history(&self.therapist, &self.room, self.read.as_deref()).await?;
+        if let Some(newest) = events.last() {
+            self.read = Some(text_at(newest, "event_id")?);
+        }
         for event in events.iter().filter(|event| event["type"] == ENCRYPTED) {
             let ciphertext = text_at(&event["content"], "ciphertext").context("no ciphertext")?;
             let times = self.found.entry(ciphertext).or_default();

@@ -46,7 +46,9 @@ impl Sorter {
         let tags = self.person.get(&self.path).await?.ok()?;
         let place = match &tags["tags"]["m.favourite"] {
             tag if tag.is_null() => 0.0,
-            tag => tag["order"].as_f64().context("a favourite without a place")?,
+            tag => tag["order"]
+                .as_f64()
+                .context("a favourite without a place")?,
         };
         let found = (place * PLACES).round() as u32;
         let most = self.acknowledged + u32::from(self.open);

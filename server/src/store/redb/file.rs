@@ -10,7 +10,7 @@ use std::{
 
 use redb::{Builder, Database, Error, StorageBackend, backends::FileBackend};
 
-use super::{ENTRIES, synced::Synced};
+use super::{ENTRIES, overlay::Overlay, synced::Synced};
 use crate::store::{engine::StoreError, fatal::Fatal};
 
 /// How much must fit on the disk before it is trusted again after a failure, beside twice the bytes to be written.
@@ -20,6 +20,9 @@ const PROBE_BYTES: u64 = 4 << 20;
 pub(super) trait Disk: Send + Sync {
     /// Opens a file that has held a store before.
     fn open(&self) -> Result<Database, Error>;
+
+    /// Opens it to be read, without a byte written to it.
+    fn open_to_read(&self) -> Result<Database, Error>;
 
     /// Whether so many bytes could be written now.
     fn probe(&self, bytes: u64) -> io::Result<()>;
@@ -34,14 +37,12 @@ pub(super) struct OnDisk {
 
 impl Disk for OnDisk {
     fn open(&self) -> Result<Database, Error> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&self.path)?;
-        if file.metadata()?.len() == 0 {
-            return Err(Error::Corrupted("the file is empty".to_owned()));
-        }
-        self.database(file)
+        self.database(self.existing()?)
+    }
+
+    fn open_to_read(&self) -> Result<Database, Error> {
+        let backend = Overlay::new(FileBackend::new(self.existing()?)?)?;
+        database(Builder::new().set_cache_size(self.cache_bytes), backend)
     }
 
     fn probe(&self, bytes: u64) -> io::Result<()> {
@@ -108,6 +109,17 @@ impl OnDisk {
             .filter(|parent| !parent.as_os_str().is_empty());
         fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
         Ok(database)
+    }
+
+    fn existing(&self) -> Result<fs::File, Error> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.path)?;
+        if file.metadata()?.len() == 0 {
+            return Err(Error::Corrupted("the file is empty".to_owned()));
+        }
+        Ok(file)
     }
 
     fn beside(&self, ending: &str) -> PathBuf {
