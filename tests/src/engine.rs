@@ -1,6 +1,6 @@
 //! The engines that keep a store, as the tests and the tools name them.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -17,16 +17,36 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// The setting that says so, with a store below this directory where there is one in files.
+    /// The address of a new store, below this directory where it is in files.
     ///
     /// # Errors
-    /// The engine is not built yet.
+    /// There is no PostgreSQL to be had.
+    pub fn address(self, directory: &Path) -> Result<String> {
+        match self {
+            Self::Redb => Ok(format!("redb:{}", directory.join("new.redb").display())),
+            Self::Sled => Ok(format!("sled:{}", directory.join("new.sled").display())),
+            Self::Postgres => bail!("there is no PostgreSQL to be had: name one"),
+        }
+    }
+
+    /// The setting that says so; redb as it is by default.
+    ///
+    /// # Errors
+    /// There is no PostgreSQL to be had.
     pub fn setting(self, directory: &Path) -> Result<String> {
-        let address = match self {
-            Self::Redb => "redb".to_owned(),
-            Self::Sled => format!("sled:{}", directory.join("store.sled").display()),
-            Self::Postgres => bail!("there is no PostgreSQL to be had"),
-        };
-        Ok(format!("store = {address:?}\n"))
+        Ok(match self {
+            Self::Redb => String::new(),
+            _ => format!("store = {:?}\n", self.address(directory)?),
+        })
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Redb => "redb",
+            Self::Sled => "sled",
+            Self::Postgres => "postgres",
+        })
     }
 }
