@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use vodozemac::megolm::{GroupSession, SessionConfig};
@@ -84,8 +85,8 @@ impl Asker {
     }
 
     fn next(&mut self) -> Result<Value> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-        let due = u64::try_from(now.as_millis())? + rand::random::<u64>() % AHEAD;
+        let now = u64::try_from(Timestamp::now().as_millisecond())?;
+        let due = now + rand::random::<u64>() % AHEAD;
         let content = encrypted(&mut self.keys, self.number);
         Ok(json!({ "addressee": self.asked, "release_ts": due, "content": content }))
     }
