@@ -227,7 +227,10 @@ impl BlobWriter {
             // Also if it was there: whoever has made it may not have synced it yet.
             sync_directory(shard.parent().ok_or(ErrorKind::InvalidInput)?)?;
             fs::rename(&unfinished.0, &kept)?;
-            sync_directory(shard)?;
+            sync_directory(shard).inspect_err(|_| {
+                // Nobody is told of it; what cannot be removed either is found by comparing.
+                let _ = fs::remove_file(&kept);
+            })?;
             Ok(size)
         })
         .await

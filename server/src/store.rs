@@ -7,8 +7,10 @@
 mod address;
 pub mod compact;
 pub mod engine;
+pub mod fatal;
 mod group;
 mod key;
+pub mod packed;
 pub mod postgres;
 pub mod redb;
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! The engine for one machine: a redb file, one writer thread that groups commits, readers beside it.
 
 mod file;
+mod overlay;
+mod synced;
 mod writer;
 
 use std::{
     ops::Bound,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -20,6 +23,7 @@ use self::{
 };
 use super::{
     engine::{self, Engine, Pair, Snapshot, Span, StoreError, WriteSet, head_key},
+    fatal::Fatal,
     group::{self, Job, MAX_QUEUED_COMMITS},
     watch::{Watch, Watchers},
 };
@@ -47,13 +51,14 @@ pub struct Redb {
 
 impl Redb {
     /// Opens the store at `path`, or makes a new one if there is no file; `cache_bytes` is how much of it redb may keep
-    /// in memory. Blocks: after a crash, reading through the whole file takes seconds for each gigabyte.
+    /// in memory. Blocks: after a crash, reading through the whole file takes seconds for each gigabyte. From then on, a
+    /// sync of the file that fails ends the process.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process has it open, [`StoreError::Damaged`] if it is not a whole store (the
     /// file is left as it is), [`StoreError::Unavailable`] if the directory cannot be written to.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let disk = OnDisk::new(path, cache_bytes);
+        let disk = OnDisk::new(path, cache_bytes, Fatal::exit());
         let database = disk.open_or_create()?;
         Self::start(database, Box::new(disk))
     }
@@ -63,6 +68,7 @@ impl Redb {
         let state = RwLock::new(State {
             opened: 0,
             database: Some(database),
+            reads_only: None,
         });
         let file = Arc::new(File { state, disk });
         let watchers = Watchers::default();
@@ -181,7 +187,19 @@ struct State {
     opened: u64,
     /// `None` when the last attempt to open it failed, and after the end.
     database: Option<Database>,
+    /// The disk did not even take what redb writes to open the file, so that it may only be read.
+    reads_only: Option<ReadsOnly>,
 }
+
+#[derive(Clone, Copy)]
+struct ReadsOnly {
+    since: Instant,
+    /// How long it took to open.
+    cost: Duration,
+}
+
+/// A file that may only be read is tried again after this many times what opening it took: most of the time is for readers.
+const PATIENCE: u32 = 4;
 
 impl File {
     /// Runs a read on the newest state; opens the file again if an earlier failure has closed it.
@@ -222,16 +240,53 @@ impl File {
         (state.opened, result)
     }
 
-    /// Opens the file again, unless somebody else has done so since the opening `seen`.
+    /// Opens the file again, unless somebody else has done so since the opening `seen`; to be read only, if the disk does
+    /// not take what has to be written for that.
     fn open_again(&self, seen: u64) -> Result<(), StoreError> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.opened == seen {
-            state.database = None;
-            let database = self.disk.open().map_err(|error| explain(&error))?;
-            state.database = Some(database);
+        let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.opened != seen {
+            return Ok(());
+        }
+        match self.reopen(state) {
+            (Some(error), false) => Err(explain(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sees to it that what is written goes to the disk.
+    fn be_writable(&self) -> Result<(), redb::Error> {
+        let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match state.reads_only {
+            None => Ok(()),
+            Some(ReadsOnly { since, cost }) if since.elapsed() < PATIENCE * cost => {
+                Err(redb::Error::PreviousIo)
+            }
+            Some(_) => self.reopen(state).0.map_or(Ok(()), Err),
+        }
+    }
+
+    /// What kept the file from being opened, and whether it can be read nevertheless.
+    fn reopen(&self, mut state: RwLockWriteGuard<'_, State>) -> (Option<redb::Error>, bool) {
+        let since = Instant::now();
+        state.database = None;
+        state.reads_only = None;
+        let error = match self.disk.open() {
+            Ok(database) => {
+                state.database = Some(database);
+                None
+            }
+            Err(error) => {
+                state.database = self.disk.open_to_read().ok();
+                let cost = since.elapsed();
+                state.reads_only = state.database.as_ref().map(|_| ReadsOnly { since, cost });
+                Some(error)
+            }
+        };
+        let readable = state.database.is_some();
+        if error.is_none() || readable {
             state.opened += 1;
         }
-        Ok(())
+        (error, readable)
     }
 
     fn close(&self) {

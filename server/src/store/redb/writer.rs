@@ -99,6 +99,9 @@ impl Writer {
     }
 
     fn attempt(&self, sets: &[WriteSet]) -> Result<Vec<Outcome>, Failure> {
+        self.file
+            .be_writable()
+            .map_err(|error| Failure { begun: true, error })?;
         let mut begun = false;
         let (opened, result) = self.file.with(|database| {
             let transaction = database.begin_write()?;
