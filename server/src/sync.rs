@@ -26,7 +26,7 @@ use ruma::api::client::{
     filter::FilterDefinition,
     sync::sync_events::v3::{Filter, Request},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use self::{
     answer::{Answer, Answerer},
@@ -35,6 +35,7 @@ use self::{
 use crate::{
     auth::Device,
     endpoint::endpoint,
+    ephemeral::typing,
     error::{Error, Result},
     filters,
     inbox::{
@@ -92,7 +93,7 @@ async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {
 struct Changes {
     inbox: Watch,
     to_device: Watch,
-    typing: watch::Receiver<()>,
+    typing: Watch,
 }
 
 impl Changes {
@@ -101,7 +102,7 @@ impl Changes {
         Self {
             inbox: app.store.watch(&INBOX, &*me.user),
             to_device: app.store.watch(&TO_DEVICE, (&*me.user, &*me.device)),
-            typing: app.ephemeral.watch_typing(&me.user),
+            typing: typing::watch(&app.store, &me.user),
         }
     }
 
@@ -110,7 +111,7 @@ impl Changes {
         tokio::select! {
             () = self.inbox.grown() => true,
             () = self.to_device.grown() => true,
-            Ok(()) = self.typing.changed() => true,
+            () = self.typing.grown() => true,
             () = tokio::time::sleep_until(until) => false,
             () = app.shutdown.cancelled() => false,
         }
