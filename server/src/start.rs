@@ -16,12 +16,10 @@ use crate::{
     blobs::Blobs,
     clock::{Clock, Random},
     config::Config,
-    ephemeral::Ephemeral,
     limits::Limiter,
     rooms::cache::RoomCache,
     state::{App, Parts},
     store::{Address, STORE_FILE, Store, StoreError, Table},
-    uia::Sessions,
 };
 
 /// The blobs' directory in the data directory.
@@ -226,8 +224,6 @@ fn assemble(
         random: options.random,
         signing_key,
         rooms: RoomCache::default(),
-        ephemeral: Ephemeral::default(),
-        uia: Sessions::default(),
         limiter: Limiter::default(),
         shutdown: CancellationToken::new(),
     }))
