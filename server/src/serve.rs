@@ -2,6 +2,7 @@
 
 mod around;
 mod connection;
+mod patience;
 mod tls;
 
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use self::{connection::Acceptor, tls::Tls};
 use crate::{
     admin::{self, Answer, Command},
     config::Config,
-    metrics, scheduler,
+    media, metrics, scheduler,
     start::{self, Options},
     state::App,
 };
@@ -139,6 +140,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(metrics::upkeep(self.recorder.clone()));
         tasks.spawn(scheduler::run(self.app.clone()));
+        tasks.spawn(media::run(self.app.clone()));
         if let Some(listener) = self.operations.take() {
             let router = metrics::router(self.app.clone(), self.recorder.clone());
             tasks.spawn(async move {

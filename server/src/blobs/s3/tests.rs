@@ -10,7 +10,6 @@ use crate::blobs::{
 };
 
 #[path = "../../../../tests/src/bucket.rs"]
-#[expect(dead_code, reason = "the end-to-end tests use the rest of it")]
 mod bucket;
 
 use bucket::{ACCESS_KEY, Bucket};
