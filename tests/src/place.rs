@@ -125,9 +125,11 @@ impl Place {
             "[operations]\nenabled = false\n"
         };
         let data = self.data();
+        // What stands before the first section stands at the top.
+        let begin = self.config.find('[').unwrap_or_default();
+        let (top, sections) = self.config.split_at(begin);
         let own = format!(
-            "[server]\ndata = {:?}\nlisten = \"127.0.0.1:0\"\n{operations}{}",
-            data, self.config
+            "{top}[server]\ndata = {data:?}\nlisten = \"127.0.0.1:0\"\n{operations}{sections}"
         );
         fs::write(&path, own)?;
         Ok(path)

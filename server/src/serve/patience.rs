@@ -90,3 +90,40 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         self.judge(shut, context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_millis(200);
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_given_up() {
+        let (ours, _theirs) = duplex(64);
+        let error = Patient::new(ours, WAIT).write_all(&[7; 1_000]).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_that_takes_something_now_and_then_gets_everything() {
+        let (ours, mut theirs) = duplex(64);
+        let written = tokio::spawn(async move {
+            let mut ours = Patient::new(ours, WAIT);
+            ours.write_all(&[7; 640]).await?;
+            ours.shutdown().await
+        });
+        let (mut all, mut piece) = (0, [0; 64]);
+        // More time than the limit, in all.
+        loop {
+            sleep(WAIT / 4).await;
+            match theirs.read(&mut piece).await.unwrap() {
+                0 => break,
+                length => all += length,
+            }
+        }
+        assert_eq!(all, 640);
+        written.await.unwrap().unwrap();
+    }
+}
