@@ -16,6 +16,9 @@ const MAX_BLOBS: u64 = 100_000;
 /// Most bytes of one user's blobs together, with those that are being uploaded.
 pub(super) const MAX_BYTES: u64 = 20 << 30;
 
+/// As far as the blobs of a room are counted one by one.
+const MAX_COUNTED: usize = 10_000;
+
 /// How many bytes to set aside for an upload of this size; if that is not known, as many as it may have at `most`.
 pub(super) fn share(usage: Usage, size: Option<u64>, most: u64) -> Result<u64> {
     let left = MAX_BYTES.saturating_sub(usage.bytes);
@@ -74,9 +77,6 @@ async fn count_in(tx: &mut Tx, room: &RoomId) -> Result<u64, StoreError> {
         }
     }
 }
-
-/// As far as the blobs of a room are counted one by one.
-const MAX_COUNTED: usize = 10_000;
 
 /// Removes a blob that is bound to this room; `None` if the room has no such blob. Once it is committed, the caller
 /// removes the bytes with [`remove_blob`]. A transaction can remove one blob of a user or room, not several.

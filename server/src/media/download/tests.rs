@@ -39,8 +39,8 @@ async fn a_document_is_not_even_there_for_who_is_not_in_its_room() {
         let answer = serve(
             &server.app,
             &nurse,
-            "localhost",
-            id,
+            ("localhost", id),
+            http::Version::HTTP_11,
             &http::HeaderMap::new(),
         )
         .await;
