@@ -1,29 +1,32 @@
-//! Encrypted blobs (media, documents) in a directory, streamed in and out, never whole in memory.
+//! Encrypted blobs (media, documents) in a directory or in S3-compatible storage, streamed in and out, never whole in
+//! memory.
 //!
-//! A blob is written to `incoming/`, synced, renamed to `kept/<first two characters>/<id>` and its directory synced; only
-//! then is it finished. Reading, removing and listing go through [`object_store`], writing does not: its local store does
-//! not sync what it writes (see `docs/decisions/0001-storage.md`).
+//! Both homes keep the same promise: nobody sees a blob before it is finished, and finished is durable (see
+//! `docs/decisions/0006-blobs.md`).
+
+mod directory;
+mod home;
+mod s3;
 
 use std::{
-    fs,
-    io::{self, ErrorKind, Read, Seek, SeekFrom},
+    io::{self, ErrorKind},
     ops::Range,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::Path,
     time::SystemTime,
 };
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
-use object_store::{
-    GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, local::LocalFileSystem,
-    path::Path as Location,
-};
-use tokio::{io::AsyncWriteExt, task::spawn_blocking};
 
-/// How many bytes of a blob are in memory at once, for each reader and each writer.
+pub use self::home::{CannotOpen, Home, NoHome, S3Access};
+use self::{directory::Directory, s3::S3};
+
+/// How many bytes of a blob are in memory at once, for each reader; for a writer, in a directory.
 pub const CHUNK_BYTES: usize = 128 << 10;
+
+/// How many bytes of an upload to S3 are in memory at once: the size of a part. S3 takes none smaller (but the last) and at
+/// most 10,000 of them, which is 48 GiB.
+pub const PART_BYTES: usize = 5 << 20;
 
 /// The shortest id of a blob.
 pub const MIN_ID_LENGTH: usize = 32;
@@ -34,11 +37,17 @@ pub const MAX_ID_LENGTH: usize = 128;
 /// How many characters of the id name the directory that its blob is in.
 const SHARD_LENGTH: usize = 2;
 
+/// How many blobs are listed at a time.
+const LIST_PAGE: usize = 1_000;
+
 /// The blobs of one server; cheap to clone.
 #[derive(Clone)]
-pub struct Blobs {
-    kept: Arc<dyn ObjectStore>,
-    directory: Arc<Path>,
+pub struct Blobs(Kept);
+
+#[derive(Clone)]
+enum Kept {
+    Directory(Directory),
+    S3(S3),
 }
 
 /// A blob that is being read.
@@ -61,56 +70,27 @@ pub struct Listed {
 }
 
 impl Blobs {
-    /// Opens the directory, making it if need be (mode 0700), and removes what a crash has left unfinished. Only the
-    /// process that has the store open may do this. Blocks.
+    /// Opens a directory, making it if need be (mode 0700). Several processes may have it open. Blocks.
     ///
     /// # Errors
     /// The directory cannot be made or written to.
     pub fn open(directory: &Path) -> io::Result<Self> {
-        let kept = directory.join("kept");
-        let incoming = directory.join("incoming");
-        make_directory(&kept)?;
-        make_directory(&incoming)?;
-        for left in fs::read_dir(&incoming)? {
-            fs::remove_file(left?.path())?;
-        }
-        sync_directory(directory)?;
-        let kept = LocalFileSystem::new_with_prefix(kept).map_err(io::Error::other)?;
-        Ok(Self {
-            kept: Arc::new(kept),
-            directory: directory.into(),
-        })
+        Directory::open(directory).map(|directory| Self(Kept::Directory(directory)))
     }
 
-    /// Begins a blob.
+    /// Begins a blob. Of two that are written under one id at the same time, one is kept whole; who must know which lets no
+    /// second one begin.
     ///
     /// # Errors
-    /// `InvalidInput` if the id is not one, `AlreadyExists` if there is such a blob or one is being written; or the disk's.
+    /// `InvalidInput` if the id is not one, `AlreadyExists` if there is such a blob, and in a directory also if one is being
+    /// written; or the disk's or the network's.
     pub async fn writer(&self, id: &str) -> io::Result<BlobWriter> {
         let shard = shard_of(id)?;
-        let incoming = self.directory.join("incoming").join(id);
-        let kept = self.directory.join("kept").join(shard).join(id);
-        let (file, paths) = on_disk(move || {
-            let mut options = fs::OpenOptions::new();
-            let file = options
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&incoming)?;
-            let unfinished = Unfinished(incoming);
-            if kept.try_exists()? {
-                return Err(ErrorKind::AlreadyExists.into());
-            }
-            Ok((file, Paths { unfinished, kept }))
-        })
-        .await?;
-        let mut file = tokio::fs::File::from_std(file);
-        file.set_max_buf_size(CHUNK_BYTES);
-        Ok(BlobWriter {
-            file,
-            paths,
-            size: 0,
-        })
+        let writing = match &self.0 {
+            Kept::Directory(directory) => Writing::Directory(directory.writer(shard, id).await?),
+            Kept::S3(s3) => Writing::S3(s3.writer(shard, id).await?),
+        };
+        Ok(BlobWriter { writing, size: 0 })
     }
 
     /// Reads a blob, or a range of it; a range that goes beyond the end is cut there.
@@ -118,86 +98,91 @@ impl Blobs {
     /// # Errors
     /// `NotFound` if there is no such blob; `InvalidInput` if the range is empty or begins beyond the end.
     pub async fn read(&self, id: &str, range: Option<Range<u64>>) -> io::Result<Blob> {
-        let location = location(id).map_err(|_| io::Error::from(ErrorKind::NotFound))?;
-        let size = self.kept.head(&location).await.map_err(io_error)?.size;
-        if range
-            .as_ref()
-            .is_some_and(|range| range.is_empty() || range.start >= size)
-        {
-            return Err(ErrorKind::InvalidInput.into());
+        let shard = shard_of(id).map_err(|_| io::Error::from(ErrorKind::NotFound))?;
+        match &self.0 {
+            Kept::Directory(directory) => directory.read(shard, id, range).await,
+            Kept::S3(s3) => s3.read(shard, id, range).await,
         }
-        let options = GetOptions {
-            range: range.map(GetRange::Bounded),
-            ..GetOptions::default()
-        };
-        let found = self
-            .kept
-            .get_opts(&location, options)
-            .await
-            .map_err(io_error)?;
-        let range = found.range;
-        let stream = match found.payload {
-            // In larger pieces than the store's own stream of a file.
-            GetResultPayload::File(file, _) => stream_file(file, range),
-            GetResultPayload::Stream(stream) => stream.map_err(io_error).boxed(),
-        };
-        Ok(Blob {
-            size: found.meta.size,
-            stream,
-        })
     }
 
-    /// Removes a blob; one that is not there is no error.
+    /// Removes a blob, and what an upload under this id that a crash ended has left in a directory; if nothing is there, that
+    /// is no error.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's or the network's.
     pub async fn delete(&self, id: &str) -> io::Result<()> {
-        match self.kept.delete(&location(id)?).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(io_error(error)),
+        let shard = shard_of(id)?;
+        match &self.0 {
+            Kept::Directory(directory) => directory.delete(shard, id).await,
+            Kept::S3(s3) => s3.delete(shard, id).await,
         }
     }
 
-    /// All finished blobs, in no order.
+    /// Finished blobs in the order of their ids, from the one after `after` on. Fewer than `limit` are the last ones.
+    ///
+    /// # Errors
+    /// The disk's or the network's.
+    pub async fn page(&self, after: Option<&str>, limit: usize) -> io::Result<Vec<Listed>> {
+        match &self.0 {
+            Kept::Directory(directory) => directory.page(after, limit).await,
+            Kept::S3(s3) => s3.page(after, limit).await,
+        }
+    }
+
+    /// All finished blobs, in the order of their ids.
     pub fn list(&self) -> BoxStream<'static, io::Result<Listed>> {
-        self.kept
-            .list(None)
-            .map_err(io_error)
-            .map_ok(listed)
-            .boxed()
+        let pages = stream::try_unfold((self.clone(), Some(None)), |(blobs, after)| async move {
+            let Some(after) = after else { return Ok(None) };
+            let page = blobs
+                .page(Option::<String>::as_deref(&after), LIST_PAGE)
+                .await?;
+            let next = match page.last() {
+                Some(last) if page.len() == LIST_PAGE => Some(Some(last.id.clone())),
+                _ => None,
+            };
+            Ok::<_, io::Error>(Some((
+                stream::iter(page.into_iter().map(Ok)),
+                (blobs, next),
+            )))
+        });
+        pages.try_flatten().boxed()
+    }
+
+    /// Removes what uploads have left that a crash ended before this time; returns how many. Uploads under way must be younger.
+    ///
+    /// # Errors
+    /// The disk's or the network's.
+    pub async fn remove_unfinished(&self, before: SystemTime) -> io::Result<u64> {
+        match &self.0 {
+            Kept::Directory(directory) => directory.remove_unfinished(before).await,
+            Kept::S3(s3) => s3.remove_unfinished(before).await,
+        }
     }
 }
 
 /// A blob that is being written. Dropped before it is finished, it leaves nothing.
 pub struct BlobWriter {
-    file: tokio::fs::File,
-    paths: Paths,
+    writing: Writing,
     size: u64,
 }
 
-struct Paths {
-    unfinished: Unfinished,
-    kept: PathBuf,
-}
-
-/// A file that is removed when it goes out of scope.
-struct Unfinished(PathBuf);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // If this fails, the next start removes it.
-        let _ = fs::remove_file(&self.0);
-    }
+enum Writing {
+    Directory(directory::Writer),
+    S3(s3::Writer),
 }
 
 impl BlobWriter {
     /// Adds bytes at the end.
     ///
     /// # Errors
-    /// The disk's; the blob can then only be dropped.
+    /// The disk's or the network's; the blob can then only be dropped.
     pub async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        self.file.write_all(&bytes).await?;
-        self.size += bytes.len() as u64;
+        let length = bytes.len() as u64;
+        match &mut self.writing {
+            Writing::Directory(writer) => writer.write(&bytes).await?,
+            Writing::S3(writer) => writer.write(&bytes).await?,
+        }
+        self.size += length;
         Ok(())
     }
 
@@ -206,67 +191,19 @@ impl BlobWriter {
         self.size
     }
 
-    /// Keeps the blob and returns its size. When this returns, the blob is durable. When it is cancelled, the blob may be
-    /// kept nevertheless, though nobody knows of it: [`Blobs::list`] finds it.
+    /// Keeps the blob and returns its size. When this returns, the blob is durable: on the disk, or acknowledged by the S3
+    /// server as a whole. When it is cancelled, the blob may be kept nevertheless, though nobody knows of it:
+    /// [`Blobs::list`] finds it.
     ///
     /// # Errors
-    /// The disk's; the blob is not to be relied on then.
+    /// `AlreadyExists` if somebody else was quicker, in a directory; or the disk's or the network's. The blob may be there
+    /// nevertheless then.
     pub async fn finish(self) -> io::Result<u64> {
-        let Self {
-            mut file,
-            paths,
-            size,
-        } = self;
-        file.flush().await?;
-        let file = file.into_std().await;
-        on_disk(move || {
-            file.sync_all()?;
-            let Paths { unfinished, kept } = paths;
-            let shard = kept.parent().ok_or(ErrorKind::InvalidInput)?;
-            make_directory(shard)?;
-            // Also if it was there: whoever has made it may not have synced it yet.
-            sync_directory(shard.parent().ok_or(ErrorKind::InvalidInput)?)?;
-            fs::rename(&unfinished.0, &kept)?;
-            sync_directory(shard).inspect_err(|_| {
-                // Nobody is told of it; what cannot be removed either is found by comparing.
-                let _ = fs::remove_file(&kept);
-            })?;
-            Ok(size)
-        })
-        .await
-    }
-}
-
-fn stream_file(mut file: fs::File, range: Range<u64>) -> BoxStream<'static, io::Result<Bytes>> {
-    let length = range.end.saturating_sub(range.start);
-    let begin = on_disk(move || {
-        file.seek(SeekFrom::Start(range.start))?;
-        Ok(file.take(length))
-    });
-    stream::once(begin)
-        .map_ok(|file| stream::try_unfold(file, |file| on_disk(move || read_chunk(file))))
-        .try_flatten()
-        .boxed()
-}
-
-/// The next piece, and the file to go on with. An end before the range's means that somebody cut the file.
-fn read_chunk(mut file: io::Take<fs::File>) -> io::Result<Option<(Bytes, io::Take<fs::File>)>> {
-    let length = usize::try_from(file.limit())
-        .unwrap_or(CHUNK_BYTES)
-        .min(CHUNK_BYTES);
-    if length == 0 {
-        return Ok(None);
-    }
-    let mut chunk = vec![0; length];
-    file.read_exact(&mut chunk)?;
-    Ok(Some((chunk.into(), file)))
-}
-
-fn listed(meta: ObjectMeta) -> Listed {
-    Listed {
-        id: meta.location.filename().unwrap_or_default().to_owned(),
-        size: meta.size,
-        finished: meta.last_modified.into(),
+        match self.writing {
+            Writing::Directory(writer) => writer.finish().await?,
+            Writing::S3(writer) => writer.finish().await?,
+        }
+        Ok(self.size)
     }
 }
 
@@ -280,38 +217,16 @@ fn shard_of(id: &str) -> io::Result<&str> {
         .ok_or_else(|| ErrorKind::InvalidInput.into())
 }
 
-fn location(id: &str) -> io::Result<Location> {
-    Ok(Location::from(format!("{}/{id}", shard_of(id)?)))
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    fs::File::open(path)?.sync_all()
-}
-
-/// The store's errors without the paths that are in them.
-fn io_error(error: object_store::Error) -> io::Error {
-    use object_store::Error;
-    match error {
-        Error::NotFound { .. } => ErrorKind::NotFound.into(),
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            ErrorKind::PermissionDenied.into()
+/// The part of a blob that a range asks for.
+fn part_of(size: u64, range: Option<Range<u64>>) -> io::Result<Range<u64>> {
+    match range {
+        None => Ok(0..size),
+        Some(range) if range.is_empty() || range.start >= size => {
+            Err(ErrorKind::InvalidInput.into())
         }
-        _ => io::Error::other("the blob store failed"),
+        Some(range) => Ok(range.start..range.end.min(size)),
     }
 }
 
-async fn on_disk<T: Send + 'static>(
-    act: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    spawn_blocking(act).await.map_err(io::Error::other)?
-}
-
 #[cfg(test)]
-mod tests;
+mod suite;

@@ -16,7 +16,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ruma::{OwnedServerName, RoomVersionId};
 use serde::{Deserialize, Serialize};
 
-use crate::store::Address;
+use crate::{
+    blobs::{Home, S3Access},
+    store::Address,
+};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +27,8 @@ use crate::store::Address;
 pub struct Config {
     /// Which engine keeps the store, and where.
     pub store: Address,
+    /// Where blobs are kept.
+    pub blobs: Home,
     /// Who the server is and where it listens.
     pub server: Server,
     /// The ciphertext gate.
@@ -38,6 +43,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// Uploads.
     pub media: Media,
+    /// How to get at S3-compatible storage.
+    pub s3: S3Access,
     /// How much is how much too much.
     pub limits: Limits,
     /// Connections: how many, and how long the server waits for the other side.
@@ -231,6 +238,9 @@ pub struct Connections {
     /// How long a client may be silent in the middle of a request's body.
     #[serde(with = "duration")]
     pub body_wait: Duration,
+    /// How long a client may take nothing of an answer.
+    #[serde(with = "duration")]
+    pub write_wait: Duration,
     /// How long requests under way may take to finish when the server stops.
     #[serde(with = "duration")]
     pub shutdown_grace: Duration,
@@ -243,6 +253,7 @@ impl Default for Connections {
             header_bytes: 16 << 10,
             header_wait: Duration::from_secs(60),
             body_wait: Duration::from_secs(30),
+            write_wait: Duration::from_secs(60),
             shutdown_grace: Duration::from_secs(20),
         }
     }

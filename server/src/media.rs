@@ -2,9 +2,11 @@
 //!
 //! [Content repository](https://spec.matrix.org/v1.18/client-server-api/#content-repository)
 
+mod claim;
 mod download;
 mod keep;
 mod reserve;
+mod trim;
 mod upload;
 
 use axum::Router;
@@ -15,8 +17,10 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    keep::{delete, delete_in, remove_blob, remove_orphans},
-    upload::store_upload,
+    claim::{InRoom, UPLOADS},
+    keep::{delete, delete_in, remove_blob},
+    trim::{WALK, run, trim_step},
+    upload::{Incoming, store_upload},
 };
 use crate::{
     auth::Device,
@@ -38,7 +42,13 @@ pub const RESERVED: Table<String, Reserved> = Table::new(0x0703, "reserved_media
 /// The same, by user.
 pub const RESERVED_BY: Table<(OwnedUserId, String), ()> = Table::new(0x0705, "media_reserved_by");
 
-/// How much each user has uploaded.
+/// What ends when: addresses that were given out, and claims of uploads under way.
+pub const EXPIRY: Table<(u64, String), ()> = Table::new(0x0707, "media_expiry");
+
+/// How many blobs a room has, with those that are being uploaded.
+pub const ROOM_USAGE: Table<OwnedRoomId, u64> = Table::new(0x0708, "room_media_usage");
+
+/// How much each user has uploaded, with what is being uploaded.
 pub const USAGE: Table<OwnedUserId, Usage> = Table::new(0x0704, "media_usage");
 
 /// A blob.
@@ -70,6 +80,15 @@ pub struct Usage {
     pub count: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl Usage {
+    fn with(self, bytes: u64) -> Self {
+        Self {
+            count: self.count.saturating_add(1),
+            bytes: self.bytes.saturating_add(bytes),
+        }
+    }
 }
 
 /// The endpoints. Link previews are not among them: the server fetches no address that a message names.

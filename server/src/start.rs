@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Hasher,
-    blobs::Blobs,
     clock::{Clock, Random},
     config::Config,
     limits::Limiter,
@@ -89,7 +88,7 @@ pub async fn open(config: Config, options: Options) -> anyhow::Result<Opened> {
         identity.server_name
     );
     Ok(Opened {
-        app: assemble(config, options, store, &identity)?,
+        app: assemble(config, options, store, &identity).await?,
         first_start,
     })
 }
@@ -112,7 +111,7 @@ pub async fn open_existing(mut config: Config, options: Options) -> anyhow::Resu
         .await?
         .with_context(|| format!("{} holds a store without a server in it.", data.display()))?;
     config.server.name = identity.server_name.clone();
-    assemble(config, options, store, &identity)
+    assemble(config, options, store, &identity).await
 }
 
 /// Whether the store answers.
@@ -204,7 +203,7 @@ async fn identify(store: &Store, fresh: &Identity) -> Result<(Identity, bool), S
     Ok((committed.value.unwrap_or_else(|| fresh.clone()), first))
 }
 
-fn assemble(
+async fn assemble(
     config: Config,
     options: Options,
     store: Store,
@@ -213,8 +212,7 @@ fn assemble(
     let signing_key = Ed25519KeyPair::from_der(&identity.key, identity.key_version.clone())
         .map_err(|_| anyhow::anyhow!("the store is damaged: the server's signing key is no key"))?;
     let directory = config.server.data.join(BLOBS);
-    let blobs = Blobs::open(&directory)
-        .with_context(|| format!("{} cannot be used for blobs", directory.display()))?;
+    let blobs = config.blobs.open(&directory, &config.s3).await?;
     Ok(App::new(Parts {
         blobs,
         hasher: Hasher::new(&config.passwords),

@@ -6,6 +6,7 @@
 )]
 
 pub mod binaries;
+pub mod bucket;
 pub mod canary;
 pub mod crash;
 pub mod desk;

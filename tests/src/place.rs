@@ -150,9 +150,12 @@ impl Place {
             "[operations]\nenabled = false\n"
         };
         let data = self.data();
+        // What stands before the first section stands at the top.
+        let begin = self.config.find('[').unwrap_or_default();
+        let (top, sections) = self.config.split_at(begin);
         let own = format!(
-            "{}[server]\ndata = {data:?}\nlisten = \"127.0.0.1:0\"\n{operations}{}",
-            self.store, self.config
+            "{}{top}[server]\ndata = {data:?}\nlisten = \"127.0.0.1:0\"\n{operations}{sections}",
+            self.store
         );
         fs::write(&path, own)?;
         Ok(path)

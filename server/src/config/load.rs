@@ -135,6 +135,11 @@ mod tests {
                 "server.public_url",
             ),
             ("server = { cache = 1 }\n", 1, "server.cache"),
+            (
+                "[s3]\nendpoint = \"http://s3.example.org\"\n",
+                2,
+                "s3.endpoint",
+            ),
         ] {
             let complaint = complaint(text);
             assert!(

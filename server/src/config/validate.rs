@@ -67,6 +67,7 @@ impl Config {
                 "Write a size from 1 to 10737418240 bytes.",
             );
         }
+        self.validate_s3()?;
         if self.limits.failed_logins == 0 {
             return wrong(
                 "limits",
@@ -96,6 +97,28 @@ impl Config {
         }
     }
 
+    fn validate_s3(&self) -> Result<(), Invalid> {
+        let wrong = |field, sentence| {
+            Err(Invalid {
+                section: "s3",
+                field,
+                sentence,
+            })
+        };
+        match &self.s3.endpoint {
+            Some(endpoint) if !is_base_url(endpoint) => wrong(
+                "endpoint",
+                "Write the address as https://s3.example.org, without a path.",
+            ),
+            Some(endpoint) if endpoint.starts_with("http:") && !self.s3.allow_http => wrong(
+                "endpoint",
+                "This address is without TLS; use https, or set s3.allow_http = true.",
+            ),
+            _ if self.s3.region.is_empty() => wrong("region", "Write the region, or leave it out."),
+            _ => Ok(()),
+        }
+    }
+
     fn validate_connections(&self) -> Result<(), Invalid> {
         let wrong = |field, sentence| {
             Err(Invalid {
@@ -120,6 +143,12 @@ impl Config {
         if connections.body_wait.is_zero() {
             return wrong(
                 "body_wait",
+                "Clients need some time; write at least \"1s\".",
+            );
+        }
+        if connections.write_wait.is_zero() {
+            return wrong(
+                "write_wait",
                 "Clients need some time; write at least \"1s\".",
             );
         }

@@ -1,5 +1,7 @@
 //! Downloads: always attachments of no particular type, so that no browser ever runs or shows one.
 
+mod patience;
+
 use std::{io, ops::Range, time::Duration};
 
 use axum::{
@@ -10,7 +12,7 @@ use axum::{
     routing::{any, get},
 };
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, StatusCode, Version,
     header::{self, HeaderName},
 };
 use ruma::api::error::ErrorKind;
@@ -73,9 +75,10 @@ async fn download(
     State(app): State<App>,
     me: Device,
     InPath((server, id)): InPath<(String, String)>,
+    version: Version,
     headers: HeaderMap,
 ) -> Result<Response> {
-    serve(&app, &me, &server, &id, &headers).await
+    serve(&app, &me, (&server, &id), version, &headers).await
 }
 
 /// The same with a file name, which stays on the client's side: the server repeats it to nobody.
@@ -83,16 +86,17 @@ async fn download_as(
     State(app): State<App>,
     me: Device,
     InPath((server, id, _)): InPath<(String, String, String)>,
+    version: Version,
     headers: HeaderMap,
 ) -> Result<Response> {
-    serve(&app, &me, &server, &id, &headers).await
+    serve(&app, &me, (&server, &id), version, &headers).await
 }
 
 async fn serve(
     app: &App,
     me: &Device,
-    server: &str,
-    id: &str,
+    (server, id): (&str, &str),
+    version: Version,
     headers: &HeaderMap,
 ) -> Result<Response> {
     if server != app.server_name().as_str() {
@@ -107,11 +111,12 @@ async fn serve(
         Some(Wanted::Nothing) => return unsatisfiable(media.size),
         Some(Wanted::Whole) | None => None,
     };
-    let blob = app
-        .blobs
-        .read(id, range.clone())
-        .await
-        .map_err(unreadable)?;
+    let found = app.blobs.read(id, range.clone()).await;
+    let mut blob = found.map_err(unreadable)?;
+    // A connection of HTTP/1 is cut off as a whole; a stream of HTTP/2 stands still while others of its connection go on.
+    if version == Version::HTTP_2 {
+        blob.stream = patience::limited(blob.stream, app.config.connections.write_wait);
+    }
     respond(blob, range)
 }
 

@@ -1,77 +1,85 @@
 //! Which blobs there are, whose, and how much that is.
 
-use futures_util::TryStreamExt;
 use ruma::{RoomId, UserId};
 
-use super::{MEDIA, Media, RESERVED, RESERVED_BY, ROOM_MEDIA, USAGE, Usage};
+use super::{
+    InRoom, MEDIA, Media, ROOM_MEDIA, ROOM_USAGE, USAGE, Usage, claim::put_usage, in_room,
+};
 use crate::{
     error::{Error, Result},
-    rooms::{not_in_room, state::ROOMS},
     state::App,
-    store::{Store, StoreError, Tx},
+    store::{StoreError, Tx},
 };
 
-/// Most blobs of one user.
-pub(super) const MAX_BLOBS: u64 = 100_000;
-/// Most bytes of one user's blobs together.
+/// Most blobs of one user, with those that are being uploaded.
+const MAX_BLOBS: u64 = 100_000;
+/// Most bytes of one user's blobs together, with those that are being uploaded.
 pub(super) const MAX_BYTES: u64 = 20 << 30;
-/// How old a blob must be before it counts as left over: younger ones may belong to an upload that is not done.
-const ORPHAN_AGE_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
-/// Whether the user may upload anything at all.
-pub(super) async fn check_quota(store: &Store, user: &UserId) -> Result<()> {
-    within_quota(store.get(&USAGE, user).await?.unwrap_or_default(), 0)
+/// As far as the blobs of a room are counted one by one.
+const MAX_COUNTED: usize = 10_000;
+
+/// How many bytes to set aside for an upload of this size; if that is not known, as many as it may have at `most`.
+pub(super) fn share(usage: Usage, size: Option<u64>, most: u64) -> Result<u64> {
+    let left = MAX_BYTES.saturating_sub(usage.bytes);
+    let bytes = size.unwrap_or_else(|| most.min(left));
+    // A blob has at least a byte.
+    if usage.count >= MAX_BLOBS || bytes > left || left == 0 {
+        return Err(over_quota());
+    }
+    Ok(bytes)
 }
 
-fn within_quota(usage: Usage, more: u64) -> Result<()> {
-    if usage.count >= MAX_BLOBS || usage.bytes.saturating_add(more) > MAX_BYTES {
-        return Err(Error::forbidden(
-            "You have uploaded as much as this server keeps for one person.",
+pub(super) fn over_quota() -> Error {
+    Error::forbidden("You have uploaded as much as this server keeps for one person.")
+}
+
+/// Counts one more blob in a room.
+pub(super) async fn take_place(tx: &mut Tx, room: InRoom<'_>) -> Result<()> {
+    let count = count_in(tx, room.id).await?;
+    if count >= room.most as u64 {
+        return Err(Error::too_large(
+            "This room holds as many documents as it can. Delete some first.",
         ));
     }
+    Ok(tx.put(&ROOM_USAGE, room.id, &(count + 1))?)
+}
+
+/// Counts one less of a user's blobs, of this size, and of a room's.
+pub(super) async fn give_back(
+    tx: &mut Tx,
+    user: &UserId,
+    room: Option<&RoomId>,
+    bytes: u64,
+) -> Result<(), StoreError> {
+    let usage = tx.get(&USAGE, user).await?.unwrap_or_default();
+    let usage = Usage {
+        count: usage.count.saturating_sub(1),
+        bytes: usage.bytes.saturating_sub(bytes),
+    };
+    put_usage(tx, user, usage)?;
+    if let Some(room) = room {
+        match count_in(tx, room).await?.saturating_sub(1) {
+            0 => tx.delete(&ROOM_USAGE, room),
+            left => tx.put(&ROOM_USAGE, room, &left)?,
+        }
+    }
     Ok(())
 }
 
-/// Notes a blob that is on disk; if that cannot be, removes it.
-pub(super) async fn keep(app: &App, id: &str, media: &Media, reserved: bool) -> Result<()> {
-    let kept = app
-        .store
-        .transact(|mut tx| async move {
-            keep_in(&mut tx, id, media, reserved).await?;
-            Ok::<_, Error>((tx, ()))
-        })
-        .await;
-    if kept.is_err() {
-        remove_blob(app, id).await?;
+/// How many blobs a room has, with those that are being uploaded. Where it was never counted, it is now.
+async fn count_in(tx: &mut Tx, room: &RoomId) -> Result<u64, StoreError> {
+    match tx.get(&ROOM_USAGE, room).await? {
+        Some(count) => Ok(count),
+        None => {
+            let found = in_room(tx.store(), room, None, MAX_COUNTED).await?;
+            Ok(found.len() as u64)
+        }
     }
-    kept.map(drop)
-}
-
-async fn keep_in(tx: &mut Tx, id: &str, media: &Media, reserved: bool) -> Result<()> {
-    let mut usage = tx.get(&USAGE, &media.owner).await?.unwrap_or_default();
-    within_quota(usage, media.size)?;
-    usage.count += 1;
-    usage.bytes += media.size;
-    tx.put(&USAGE, &media.owner, &usage)?;
-    if reserved {
-        tx.get(&RESERVED, id)
-            .await?
-            .filter(|reserved| reserved.owner == media.owner)
-            .ok_or_else(super::reserve::taken)?;
-        tx.delete(&RESERVED, id);
-        tx.delete(&RESERVED_BY, (&media.owner, id));
-    }
-    tx.put(&MEDIA, id, media)?;
-    if let Some(room) = &media.room {
-        // The room may have been deleted during the upload.
-        tx.get(&ROOMS, room).await?.ok_or_else(not_in_room)?;
-        tx.put(&ROOM_MEDIA, (room, id), &())?;
-    }
-    Ok(())
 }
 
 /// Removes a blob that is bound to this room; `None` if the room has no such blob. Once it is committed, the caller
-/// removes the bytes with [`remove_blob`].
+/// removes the bytes with [`remove_blob`]. A transaction can remove one blob of a user or room, not several.
 ///
 /// # Errors
 /// The store's.
@@ -82,10 +90,7 @@ pub async fn delete_in(tx: &mut Tx, room: &RoomId, id: &str) -> Result<Option<Me
     };
     tx.delete(&MEDIA, id);
     tx.delete(&ROOM_MEDIA, (room, id));
-    let mut usage = tx.get(&USAGE, &media.owner).await?.unwrap_or_default();
-    usage.count = usage.count.saturating_sub(1);
-    usage.bytes = usage.bytes.saturating_sub(media.size);
-    tx.put(&USAGE, &media.owner, &usage)?;
+    give_back(tx, &media.owner, Some(room), media.size).await?;
     Ok(Some(media))
 }
 
@@ -115,28 +120,6 @@ pub async fn remove_blob(app: &App, id: &str) -> Result<()> {
     app.blobs.delete(id).await.map_err(not_reached)
 }
 
-/// Removes blobs that nothing refers to, which a crash between two steps can leave; returns how many. For once a day.
-///
-/// # Errors
-/// The store's or the disk's.
-pub async fn remove_orphans(app: &App) -> Result<u64> {
-    let mut removed = 0;
-    let mut blobs = app.blobs.list();
-    while let Some(blob) = blobs.try_next().await.map_err(not_reached)? {
-        let finished = blob
-            .finished
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
-        let finished = u64::try_from(finished.as_millis()).unwrap_or(u64::MAX);
-        let is_old = finished.saturating_add(ORPHAN_AGE_MILLIS) < app.clock.millis();
-        if is_old && app.store.get(&MEDIA, &blob.id).await?.is_none() {
-            remove_blob(app, &blob.id).await?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
-fn not_reached(error: std::io::Error) -> Error {
+pub(super) fn not_reached(error: std::io::Error) -> Error {
     StoreError::Unavailable(format!("a blob cannot be reached: {}", error.kind())).into()
 }

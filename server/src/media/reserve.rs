@@ -12,7 +12,7 @@ use ruma::{
     },
 };
 
-use super::{MEDIA, RESERVED, RESERVED_BY, Reserved, upload};
+use super::{EXPIRY, MEDIA, RESERVED, RESERVED_BY, Reserved, upload};
 use crate::{
     auth::Device,
     endpoint::endpoint,
@@ -51,6 +51,7 @@ pub(super) async fn reserve(app: App, me: Device, _: Request) -> Result<Response
                 },
             )?;
             tx.put(&RESERVED_BY, (user, id), &())?;
+            tx.put(&EXPIRY, (expires, id), &())?;
             Ok((tx, ()))
         })
         .await?;
@@ -59,35 +60,28 @@ pub(super) async fn reserve(app: App, me: Device, _: Request) -> Result<Response
     Ok(response)
 }
 
-/// How many of a user's addresses still wait; forgets those that have expired.
+/// How many of a user's addresses still wait.
 async fn waiting_in(tx: &mut Tx, user: &UserId, now: u64) -> Result<usize> {
-    let store = tx.store().clone();
+    let store = tx.store();
     let reserved = store
         .scan(&RESERVED_BY, (user,), Page::first(MAX_RESERVED * 2))
         .await?;
-    let mut waiting = 0;
-    for ((user, id), ()) in reserved {
-        if store
-            .get(&RESERVED, &id)
-            .await?
-            .is_some_and(|reserved| reserved.expires > now)
-        {
-            waiting += 1;
-        } else {
-            tx.delete(&RESERVED, &id);
-            tx.delete(&RESERVED_BY, (user, id));
-        }
-    }
-    Ok(waiting)
+    let ids = reserved.into_iter().map(|((_, id), ())| id);
+    let found = store.get_many(&RESERVED, ids).await?;
+    let waiting = found
+        .into_iter()
+        .flatten()
+        .filter(|reserved| reserved.expires > now);
+    Ok(waiting.count())
 }
 
 /// Whether the user may upload to an address now.
-pub(super) async fn check(app: &App, user: &UserId, id: &str) -> Result<()> {
-    if app.store.get(&MEDIA, id).await?.is_some() {
+pub(super) async fn check_in(tx: &mut Tx, user: &UserId, id: &str, now: u64) -> Result<()> {
+    if tx.get(&MEDIA, id).await?.is_some() {
         return Err(taken());
     }
-    let reserved = app.store.get(&RESERVED, id).await?;
-    match reserved.filter(|reserved| reserved.expires > app.clock.millis()) {
+    let reserved = tx.get(&RESERVED, id).await?;
+    match reserved.filter(|reserved| reserved.expires > now) {
         None => Err(Error::not_found(
             "This address has expired or was never given out. Ask for a new one.",
         )),

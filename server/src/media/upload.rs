@@ -4,25 +4,26 @@ use std::{io, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody},
     extract::State,
     response::Response,
     routing::{post, put},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use http::{
-    HeaderMap, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
-};
+use http::{StatusCode, header::CONTENT_TYPE};
 use respite_protocol::ciphertext::BlobCheck;
 use ruma::{
-    MxcUri, OwnedMxcUri, RoomId, UserId,
+    MxcUri, OwnedMxcUri, UserId,
     api::{OutgoingResponse, client::media::create_content, error::ErrorKind},
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::{Media, keep, reserve};
+use super::{
+    InRoom,
+    claim::{self, Claim},
+    keep, reserve,
+};
 use crate::{
     auth::Device,
     blobs::BlobWriter,
@@ -50,20 +51,30 @@ pub(super) fn router() -> Router<App> {
         )
 }
 
-/// Takes an upload and returns its address; with a room, only members of that room can fetch it, and it is ciphertext
-/// whatever the gate's scope. Returns once it is on disk; an upload that is refused, too large or broken off leaves
-/// nothing.
+/// What is known of an upload before it is read.
+#[derive(Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Whose it is.
+    pub user: &'a UserId,
+    /// The room whose members alone can fetch it; then it is ciphertext whatever the gate's scope.
+    pub room: Option<InRoom<'a>>,
+    /// Its bytes, if it says so.
+    pub size: Option<u64>,
+}
+
+/// Takes an upload and returns its address. Returns once it is durable; an upload that is refused, too large or broken off
+/// leaves nothing.
 ///
 /// # Errors
-/// `M_FORBIDDEN` if it is no ciphertext or the user has uploaded too much, `M_TOO_LARGE`, 408 if it is too slow.
+/// `M_FORBIDDEN` if it is no ciphertext or the user has uploaded too much, `M_TOO_LARGE` if it or the room's documents are
+/// too many, 408 if it is too slow.
 pub async fn store_upload<E: Send>(
     app: &App,
-    user: &UserId,
-    room: Option<&RoomId>,
+    incoming: Incoming<'_>,
     body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
 ) -> Result<OwnedMxcUri> {
     let id = new_id(app);
-    receive(app, user, room, &id, false, body).await?;
+    receive(app, incoming, &id, false, body).await?;
     Ok(address(app, &id))
 }
 
@@ -76,14 +87,13 @@ pub(super) fn address(app: &App, id: &str) -> OwnedMxcUri {
 }
 
 /// `POST /_matrix/media/v3/upload`
-async fn upload(
-    State(app): State<App>,
-    me: Device,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response> {
-    check_declared_size(&app, &headers)?;
-    let address = store_upload(&app, &me.user, None, body.into_data_stream()).await?;
+async fn upload(State(app): State<App>, me: Device, body: Body) -> Result<Response> {
+    let incoming = Incoming {
+        user: &me.user,
+        room: None,
+        size: body.size_hint().exact(),
+    };
+    let address = store_upload(&app, incoming, body.into_data_stream()).await?;
     answer(create_content::v3::Response::new(address))
 }
 
@@ -92,17 +102,17 @@ async fn upload_reserved(
     State(app): State<App>,
     me: Device,
     InPath((server, id)): InPath<(String, String)>,
-    headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    check_declared_size(&app, &headers)?;
     if server != app.server_name().as_str() {
-        return Err(Error::not_found(
-            "This address was not given out by this server.",
-        ));
+        return Err(not_given_out());
     }
-    reserve::check(&app, &me.user, &id).await?;
-    receive(&app, &me.user, None, &id, true, body.into_data_stream()).await?;
+    let incoming = Incoming {
+        user: &me.user,
+        room: None,
+        size: body.size_hint().exact(),
+    };
+    receive(&app, incoming, &id, true, body.into_data_stream()).await?;
     Response::builder()
         .header(CONTENT_TYPE, "application/json")
         .body(Body::from("{}"))
@@ -114,14 +124,6 @@ fn answer(response: impl OutgoingResponse) -> Result<Response> {
         .try_into_http_response::<BytesMut>()
         .map(|response| response.map(|body| Body::from(body.freeze())))
         .map_err(|_| Error::internal("an answer that cannot be written"))
-}
-
-/// Refuses before anything is read what says itself that it is too large.
-fn check_declared_size(app: &App, headers: &HeaderMap) -> Result<()> {
-    let declared = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok());
-    check_size(app, declared.unwrap_or(0))
 }
 
 fn check_size(app: &App, size: u64) -> Result<()> {
@@ -136,41 +138,53 @@ fn check_size(app: &App, size: u64) -> Result<()> {
 
 async fn receive<E: Send>(
     app: &App,
-    user: &UserId,
-    room: Option<&RoomId>,
+    incoming: Incoming<'_>,
     id: &str,
     reserved: bool,
     body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
 ) -> Result<()> {
-    keep::check_quota(&app.store, user).await?;
-    let mut writer = app.blobs.writer(id).await.map_err(not_written)?;
+    let Incoming { user, room, size } = incoming;
+    // Before anything is read.
+    check_size(app, size.unwrap_or_default())?;
+    let mut claim = Claim::new(app, user, room, id, size, reserved).await?;
     let guarded = room.is_some() || app.config.gate.scope == Scope::Everywhere;
-    stream_in(app, &mut writer, guarded, body).await?;
-    let media = Media {
-        owner: user.to_owned(),
-        size: writer.size(),
-        room: room.map(ToOwned::to_owned),
-        uploaded: app.clock.millis(),
+    let writer = match stream_in(app, &mut claim, id, guarded, body).await {
+        Ok(writer) => writer,
+        Err(error) => {
+            claim.give_up().await;
+            return Err(error);
+        }
     };
     // On its own, so that a client that hangs up in between leaves no file behind that nothing refers to.
-    let (app, id) = (app.clone(), id.to_owned());
-    let kept = tokio::spawn(async move {
-        writer.finish().await.map_err(not_written)?;
-        keep::keep(&app, &id, &media, reserved).await
-    });
+    let kept = tokio::spawn(finish(claim, writer));
     kept.await
         .map_err(|_| Error::internal("an upload was interrupted"))?
 }
 
-/// Writes the body to disk while the gate looks at it; without an error, it may be kept.
+async fn finish(mut claim: Claim, writer: BlobWriter) -> Result<()> {
+    claim.writes();
+    let kept = match writer.finish().await.map_err(not_written) {
+        Ok(size) => claim.settle(size).await,
+        Err(error) => Err(error),
+    };
+    if kept.is_err() {
+        claim.give_up().await;
+    }
+    kept
+}
+
+/// Writes the body while the gate looks at it; what is returned without an error may be kept.
 async fn stream_in<E: Send>(
     app: &App,
-    writer: &mut BlobWriter,
+    claim: &mut Claim,
+    id: &str,
     guarded: bool,
     mut body: impl Stream<Item = Result<Bytes, E>> + Send + Unpin,
-) -> Result<()> {
+) -> Result<BlobWriter> {
+    let mut writer = app.blobs.writer(id).await.map_err(not_written)?;
     let mut check = BlobCheck::new();
     let last = Instant::now() + UPLOAD_TIME;
+    let mut renew = Instant::now() + claim::RENEW;
     loop {
         let patience = last.min(Instant::now() + UPLOAD_STALL);
         let Some(piece) = timeout_at(patience, body.next())
@@ -180,14 +194,22 @@ async fn stream_in<E: Send>(
             break;
         };
         let piece = piece.map_err(|_| Error::bad_json("The upload did not arrive whole."))?;
-        check_size(app, writer.size().saturating_add(piece.len() as u64))?;
+        let size = writer.size().saturating_add(piece.len() as u64);
+        check_size(app, size)?;
+        if size > claim.bytes() {
+            return Err(keep::over_quota());
+        }
         check.feed(&piece);
         writer.write(piece).await.map_err(not_written)?;
+        if Instant::now() >= renew {
+            claim.renew().await?;
+            renew = Instant::now() + claim::RENEW;
+        }
     }
     if guarded {
         check.finish()?;
     }
-    Ok(())
+    Ok(writer)
 }
 
 fn too_slow() -> Error {
@@ -198,12 +220,14 @@ fn too_slow() -> Error {
     )
 }
 
+fn not_given_out() -> Error {
+    Error::not_found("This address was not given out by this server.")
+}
+
 fn not_written(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::AlreadyExists => reserve::taken(),
-        io::ErrorKind::InvalidInput => {
-            Error::not_found("This address was not given out by this server.")
-        }
+        io::ErrorKind::InvalidInput => not_given_out(),
         kind => StoreError::Unavailable(format!("a blob cannot be written: {kind}")).into(),
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Layer;
 use tower_http::timeout::{RequestBodyTimeout, RequestBodyTimeoutLayer};
 
-use super::tls::Tls;
+use super::{patience::Patient, tls::Tls};
 use crate::{config::Connections, metrics::CONNECTIONS};
 
 /// How long to wait after the operating system would not give a connection (mostly: too many open files).
@@ -51,6 +51,7 @@ struct Shared {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     header_wait: Duration,
+    write_wait: Duration,
     /// No further requests.
     stop: CancellationToken,
     /// No further anything.
@@ -67,6 +68,7 @@ impl Acceptor {
                 http1: http1_builder(limits),
                 http2: http2_builder(limits),
                 header_wait: limits.header_wait,
+                write_wait: limits.write_wait,
                 stop: CancellationToken::new(),
                 cut: CancellationToken::new(),
             }),
@@ -143,11 +145,13 @@ impl Shared {
         let mut begins = [0; HTTP2_BEGINS.len()];
         let peeked = timeout(self.header_wait, stream.peek(&mut begins)).await;
         if let Ok(Ok(1..)) = peeked {
+            let stream = Patient::new(stream, self.write_wait);
             self.exchange(stream, begins == *HTTP2_BEGINS).await;
         }
     }
 
     async fn speak_secretly(&self, stream: TcpStream, tls: &Tls) {
+        let stream = Patient::new(stream, self.write_wait);
         let greeted = timeout(self.header_wait, tls.acceptor().accept(stream)).await;
         if let Ok(Ok(stream)) = greeted {
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

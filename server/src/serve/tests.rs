@@ -14,7 +14,11 @@ use tokio::{
 };
 
 use super::*;
-use crate::{admin::socket, invites};
+use crate::{
+    admin::socket,
+    auth::{ACCESS_TOKENS, Session, hash_token},
+    invites,
+};
 
 struct Running {
     address: SocketAddr,
@@ -311,4 +315,71 @@ async fn a_certificate_that_cannot_be_read_is_named() {
     config.tls.certificate = Some(pem("no-such.pem"));
     config.tls.key = Some(pem("key.pem"));
     assert!(refusal(config).await.contains("no-such.pem cannot be read"));
+}
+
+/// Larger than what two sockets hold between them.
+const LARGE: usize = 24 << 20;
+
+/// A large attachment, its path, and a token that may fetch it.
+async fn large_attachment(app: &App) -> (String, &'static str) {
+    use sha2::{Digest, Sha256};
+    let nurse = &ruma::user_id!("@nurse:localhost").to_owned();
+    let session = &Session {
+        user: nurse.clone(),
+        device: "PHONE".into(),
+        role: Role::Client,
+        expires: None,
+        unused: false,
+    };
+    app.store
+        .transact(|mut tx| async move {
+            tx.put(&ACCESS_TOKENS, hash_token("token"), session)?;
+            Ok::<_, crate::store::StoreError>((tx, ()))
+        })
+        .await
+        .unwrap();
+    let pieces = (0..LARGE as u64 / 4096).map(|piece| {
+        let blocks =
+            (0..128_u64).flat_map(|block| Sha256::digest((piece * 128 + block).to_be_bytes()));
+        Ok::<_, std::convert::Infallible>(blocks.collect::<bytes::Bytes>())
+    });
+    let body = futures_util::stream::iter(pieces);
+    let incoming = media::Incoming {
+        user: nurse,
+        room: None,
+        size: None,
+    };
+    let address = media::store_upload(app, incoming, body).await.unwrap();
+    let path = format!(
+        "/_matrix/client/v1/media/download/{}",
+        address.as_str().trim_start_matches("mxc://")
+    );
+    (path, "token")
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_does_not_keep_others_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(&directory);
+    config.connections.max = 1;
+    config.connections.write_wait = std::time::Duration::from_secs(1);
+    let (server, _) = start(config).await;
+    let (path, token) = large_attachment(&server.app).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    let mut stalled = socket.connect(server.address).await.unwrap();
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n");
+    stalled.write_all(request.as_bytes()).await.unwrap();
+    let mut begins = [0; 15];
+    stalled.read_exact(&mut begins).await.unwrap();
+    assert_eq!(&begins, b"HTTP/1.1 200 OK");
+
+    let answer = get(server.address, "/_matrix/client/versions").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let mut rest = Vec::new();
+    // Cut off: an end or a reset, but not the whole.
+    let _ = stalled.read_to_end(&mut rest).await;
+    assert!(rest.len() < LARGE);
+    server.stop().await;
 }

@@ -1,7 +1,13 @@
 //! Documents: encrypted blobs that belong to a therapy room. Only its members can fetch them, over the ordinary media
 //! endpoint; what they are is inside the encrypted messages that refer to them.
 
-use axum::{Router, body::Body, extract::State, response::Response, routing::post};
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    extract::State,
+    response::Response,
+    routing::post,
+};
 use bytes::BytesMut;
 use respite_protocol::api::{
     MAX_DOCUMENTS_PER_ROOM, delete_document,
@@ -15,7 +21,7 @@ use crate::{
     auth::Device,
     endpoint::{InPath, endpoint},
     error::{Error, Result},
-    media,
+    media::{self, InRoom, Incoming},
     state::App,
 };
 
@@ -36,17 +42,21 @@ async fn upload(
     body: Body,
 ) -> Result<Response> {
     let room = therapy_room(&app, &me.user, &room_id).await?;
-    if media::in_room(&app.store, &room.room_id, None, MAX_DOCUMENTS_PER_ROOM)
-        .await?
-        .len()
-        >= MAX_DOCUMENTS_PER_ROOM
-    {
-        return Err(Error::too_large(
-            "This room holds as many documents as it can. Delete some first.",
-        ));
+    let incoming = Incoming {
+        user: &me.user,
+        room: Some(InRoom {
+            id: &room.room_id,
+            most: MAX_DOCUMENTS_PER_ROOM,
+        }),
+        size: body.size_hint().exact(),
+    };
+    let address = media::store_upload(&app, incoming, body.into_data_stream()).await?;
+    // A room that was deleted meanwhile must not keep it, and who has left does not share it.
+    if let Err(gone) = therapy_room(&app, &me.user, &room_id).await {
+        let id = address.media_id().unwrap_or_default();
+        media::delete(&app, &room.room_id, id).await?;
+        return Err(gone);
     }
-    let room_id = Some(&*room.room_id);
-    let address = media::store_upload(&app, &me.user, room_id, body.into_data_stream()).await?;
     upload_document::Response::new(address)
         .try_into_http_response::<BytesMut>()
         .map(|response| response.map(|body| Body::from(body.freeze())))

@@ -93,9 +93,16 @@ impl Night {
         scheduler::schedule(app, check_in).await.unwrap();
         let bytes = bytes::Bytes::from_static(&[0xa7, 0x1c, 0x93, 0x5e]);
         let body = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
-        media::store_upload(app, &user("therapist"), Some(&self.room), body)
-            .await
-            .unwrap();
+        let therapist = user("therapist");
+        let incoming = media::Incoming {
+            user: &therapist,
+            room: Some(media::InRoom {
+                id: &self.room,
+                most: 1,
+            }),
+            size: None,
+        };
+        media::store_upload(app, incoming, body).await.unwrap();
         let (nurse, room) = (&user("nurse"), &self.room);
         app.store
             .transact(async |mut tx| {

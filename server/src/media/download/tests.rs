@@ -16,7 +16,7 @@ use crate::{
     auth::{ACCESS_TOKENS, Session, hash_token},
     error::Error,
     fixture::{Server, device, user},
-    media::store_upload,
+    media::{InRoom, Incoming, store_upload},
     store::StoreError,
 };
 
@@ -28,16 +28,20 @@ async fn a_document_is_not_even_there_for_who_is_not_in_its_room() {
     ]))]);
     let room = room_id!("!therapy:localhost");
     server.found(room).await;
-    let address = store_upload(&server.app, &user("therapist"), Some(room), body)
-        .await
-        .unwrap();
+    let therapist = user("therapist");
+    let incoming = Incoming {
+        user: &therapist,
+        room: Some(InRoom { id: room, most: 1 }),
+        size: None,
+    };
+    let address = store_upload(&server.app, incoming, body).await.unwrap();
     let nurse = device("nurse", "PHONE");
     let fetch = async |id: &str| {
         let answer = serve(
             &server.app,
             &nurse,
-            "localhost",
-            id,
+            ("localhost", id),
+            http::Version::HTTP_11,
             &http::HeaderMap::new(),
         )
         .await;

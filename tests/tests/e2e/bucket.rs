@@ -1,0 +1,132 @@
+//! Files in S3-compatible storage: the same to people, whatever becomes of the S3 server.
+
+use anyhow::{Context, Result, ensure};
+use reqwest::Method;
+use respite_server::scan;
+use respite_tests::{
+    bucket::{ACCESS_KEY, BUCKET, Bucket},
+    practice::Practice,
+    raw::{Answer, Raw, THERAPY, encrypted_bytes, text_at},
+    story,
+};
+use serde_json::json;
+
+use crate::directory::{Place, Program};
+
+/// More than one part of an upload.
+const LARGE: usize = 12 << 20;
+
+fn settings(bucket: &Bucket) -> Result<String> {
+    Ok(format!(
+        "blobs = \"s3://{BUCKET}/respite\"\n[s3]\nendpoint = \"{}\"\nallow_http = true\ncredentials = \"{}\"\n",
+        bucket.endpoint(),
+        bucket.credentials()?.display()
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worksheet_goes_out_and_comes_back_through_a_bucket_that_holds_ciphertext() -> Result<()>
+{
+    let bucket = Bucket::start().await?;
+    let (home, endpoint, credentials) = (
+        format!("s3://{BUCKET}/respite").parse()?,
+        bucket.endpoint(),
+        bucket.credentials()?,
+    );
+    let practice = Practice::open_with(|config| {
+        config.blobs = home;
+        config.s3.endpoint = Some(endpoint);
+        config.s3.credentials = Some(credentials);
+        config.s3.allow_http = true;
+    })
+    .await?;
+    let ending = story::play(&practice, &mut |_| ()).await?;
+    ensure!(ending.returned != ending.worksheet && ending.returned.starts_with(b"%PDF-"));
+
+    ensure!(!practice.data().join("blobs").exists());
+    let objects = bucket.objects()?;
+    ensure!(objects.len() == 2, "{objects:?}");
+    ensure!(objects.iter().all(|(key, _)| key.starts_with("respite/")));
+    let report = scan::scan(practice.app()?).await?;
+    ensure!(
+        report.is_clean() && report.blobs == 2,
+        "{:?}",
+        report.violations
+    );
+    Ok(())
+}
+
+async fn uploads(who: &Raw, room: &str, size: usize) -> Result<Answer> {
+    let path = format!("{THERAPY}/rooms/{room}/documents");
+    who.ask(Method::POST, &path, Some(encrypted_bytes(size)))
+        .await
+}
+
+async fn at_work(server: &Program) -> Result<(Raw, String)> {
+    let code = server.first_code.clone().context("no code")?;
+    let therapist = Raw::register(&server.url, "therapist", &code).await?;
+    let invites = format!("{THERAPY}/invites");
+    let invited = therapist.post(&invites, json!({ "kind": "individual" }));
+    let code = text_at(&invited.await?.ok()?, "code")?;
+    let nurse = Raw::register(&server.url, "nurse", &code).await?;
+    let room = nurse.rooms().await?.pop().context("no room")?;
+    Ok((therapist, room))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_s3_server_is_down_messages_go_on_and_no_file_is_half_kept() -> Result<()> {
+    let mut bucket = Bucket::start().await?;
+    let place = Place::new(&settings(&bucket)?)?;
+    let server = place.serve().await?;
+    let (therapist, room) = at_work(&server).await?;
+    let kept = uploads(&therapist, &room, LARGE).await?.ok()?;
+    let file = text_at(&kept, "content_uri")?.replace("mxc://", "");
+    let path = format!("v1/media/download/{file}");
+
+    bucket.stop().await;
+    for size in [10_000, LARGE] {
+        let answer = uploads(&therapist, &room, size).await?;
+        let sentence = answer.refused(503, "M_UNKNOWN")?;
+        ensure!(sentence.contains("try again later"), "{sentence}");
+    }
+    let answer = therapist.get(&path).await?;
+    answer.refused(503, "M_UNKNOWN")?;
+    for inside in [BUCKET, &bucket.endpoint(), &file] {
+        ensure!(!answer.body.to_string().contains(inside), "{answer}");
+        ensure!(!place.log()?.contains(inside), "{}", place.log()?);
+    }
+    therapist.says(&room, "x").await?;
+
+    bucket.start_again().await?;
+    therapist.get(&path).await?.ok()?;
+    let list = format!("{THERAPY}/rooms/{room}/documents");
+    let listed = therapist.get(&list).await?.ok()?;
+    ensure!(listed["documents"].as_array().map(Vec::len) == Some(1));
+    uploads(&therapist, &room, LARGE).await?.ok()?;
+    ensure!(bucket.objects()?.len() == 2, "{:?}", bucket.objects()?);
+
+    server.kill().await?;
+    let again = place.serve().await?;
+    again.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_access_key_is_told_at_the_start_and_a_right_one_is_never_printed() -> Result<()> {
+    let bucket = Bucket::start().await?;
+    let place = Place::new(&settings(&bucket)?)?;
+    let printed = place.run(&["config"]).await?.well()?;
+    ensure!(printed.contains(&format!("blobs = \"s3://{BUCKET}/respite\"")));
+    ensure!(!printed.contains(ACCESS_KEY.1));
+
+    let file = bucket.credentials()?;
+    let guessed = std::fs::read_to_string(&file)?.replace(ACCESS_KEY.1, "guessed");
+    std::fs::write(&file, guessed)?;
+    let refused = place.run(&["serve"]).await?;
+    ensure!(refused.code == Some(1), "{refused:?}");
+    ensure!(
+        refused.err.contains("refuses the access key") && !refused.err.contains("guessed"),
+        "{refused:?}"
+    );
+    Ok(())
+}
