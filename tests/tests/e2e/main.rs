@@ -4,6 +4,7 @@
     reason = "JSON is looked into by name, which never panics"
 )]
 
+mod backups;
 mod canaries;
 mod codes;
 mod conformance;
