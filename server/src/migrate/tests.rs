@@ -5,6 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use respite_outside::postgres::Cluster;
 use tempfile::TempDir;
 
 use super::*;
@@ -14,6 +15,7 @@ use crate::{
     store::{
         Address, List, Page, Store, Table, Watch,
         engine::{Pair, Span, WriteSet},
+        postgres::Postgres,
     },
 };
 
@@ -110,6 +112,22 @@ async fn everything_arrives_and_lists_go_on_where_they_were() {
     write(&to, 7, "the next night").await;
     assert_eq!(to.head(&DIARY, "nurse".to_owned()).await.unwrap(), MANY + 1);
     assert!(!filling::is_unfinished(&**to.engine()).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_to_postgresql_and_back_is_the_same() {
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
+    let (_from, from) = full().await;
+    let url = cluster.fresh().unwrap();
+    let there = Store::new(Arc::new(Postgres::open(&url).await.unwrap()));
+    let (_back, back) = fixture::store();
+    let out = migrate(&from, &there).await.unwrap();
+    assert_eq!(migrate(&there, &back).await.unwrap().sums, out.sums);
+    write(&there, 7, "the next night").await;
+    let number = there.head(&DIARY, "nurse".to_owned()).await.unwrap();
+    assert_eq!(number, MANY + 1);
 }
 
 #[tokio::test]

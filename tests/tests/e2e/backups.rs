@@ -9,6 +9,7 @@ use matrix_sdk::{
     ruma::events::room::{MediaSource, message::RoomMessageEventContent},
 };
 use respite::accounts;
+use respite_outside::postgres::Cluster;
 use respite_tests::{
     binaries,
     canary::Canary,
@@ -19,8 +20,14 @@ use ruma::RoomId;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-/// The engines beside the one that is backed up.
-const OTHERS: [&str; 1] = ["redb:elsewhere.redb"];
+/// Where else a store can be: another file, and an empty database where PostgreSQL is installed.
+fn others() -> Result<Vec<String>> {
+    let mut others = vec!["redb:elsewhere.redb".to_owned()];
+    if let Some(cluster) = Cluster::shared() {
+        others.push(cluster.fresh()?);
+    }
+    Ok(others)
+}
 
 /// A place, a directory for backups, and the key to them.
 struct Safe {
@@ -62,7 +69,8 @@ impl Safe {
 
     /// A configuration of a server beside the first one, with this engine.
     fn elsewhere(&self, store: &str) -> Result<Elsewhere> {
-        let home = self.place.path(&store.replace(['/', ':'], "_"));
+        let engine = store.split(':').next().unwrap_or_default();
+        let home = self.place.path(engine);
         fs::create_dir_all(&home)?;
         let store = match store.split_once(':') {
             Some((engine @ ("redb" | "sled"), name)) => {
@@ -239,8 +247,8 @@ async fn what_was_backed_up_while_people_wrote_comes_back_under_another_engine()
     let verified = program(&["backup", "verify", &shelf, "--identity", &identity]).await?;
     ensure!(verified.well()?.contains("2 backups with 3 files"));
 
-    for engine in OTHERS {
-        let elsewhere = safe.elsewhere(engine)?;
+    for engine in others()? {
+        let elsewhere = safe.elsewhere(&engine)?;
         safe.restore(&elsewhere).await?.well()?;
         elsewhere.is_clean().await?;
         let refused = safe.restore(&elsewhere).await?;
@@ -269,6 +277,7 @@ async fn what_was_backed_up_while_people_wrote_comes_back_under_another_engine()
             "what came after the backup is in it"
         );
         goes_on(&therapist, &nurse, &phone, &room).await?;
+        phone.client.matrix_auth().logout().await?;
         server.stop().await?;
         ensure!(canary.search(&elsewhere.data)?.is_empty(), "{engine}");
     }
@@ -308,42 +317,51 @@ async fn a_practice_moves_to_another_engine_and_nobody_notices() -> Result<()> {
     let (therapist, nurse, room) = pair_at(&server.url, &code).await?;
     nurse.says(&room, "before the move").await?;
     therapist.hears(&room, "before the move").await?;
-    let to = safe.elsewhere(OTHERS[0])?;
-    fs::create_dir_all(&to.data)?;
-    let (from_blobs, to_blobs) = (safe.place.data().join("blobs"), to.data.join("blobs"));
-    let arguments = [
-        "migrate",
-        "--from",
-        "redb",
-        "--to",
-        &to.store,
-        "--blobs-from",
-        &from_blobs.display().to_string(),
-        "--blobs-to",
-        &to_blobs.display().to_string(),
-    ];
-    let refused = safe.place.run(&arguments).await?;
-    ensure!(
-        refused.code == Some(1) && refused.err.contains("in use by another process"),
-        "{refused:?}"
-    );
-    server.stop().await?;
-    let moved = safe.place.run(&arguments).await?;
-    ensure!(
-        !moved.err.contains('\u{1b}'),
-        "a bar, and no terminal: {moved:?}"
-    );
-    ensure!(moved.well()?.contains("the same as in the source"));
-    let server = safe.place.serve_with(to.serve(&address)?).await?;
-    therapist.says(&room, "after the move").await?;
-    nurse.hears(&room, "after the move").await?;
-    ensure!(
-        texts(&nurse, &room)
-            .await?
-            .contains(&"before the move".to_owned())
-    );
-    server.stop().await?;
-    to.is_clean().await
+    let mut from = "redb".to_owned();
+    let mut from_blobs = safe.place.data().join("blobs");
+    let mut running = Some(server);
+    for (n, store) in others()?.iter().enumerate() {
+        let to = safe.elsewhere(store)?;
+        fs::create_dir_all(&to.data)?;
+        let to_blobs = to.data.join("blobs");
+        let arguments = [
+            "migrate",
+            "--from",
+            &from,
+            "--to",
+            &to.store,
+            "--blobs-from",
+            &from_blobs.display().to_string(),
+            "--blobs-to",
+            &to_blobs.display().to_string(),
+        ];
+        let refused = safe.place.run(&arguments).await?;
+        ensure!(
+            refused.code == Some(1) && refused.err.contains("in use by another process"),
+            "{refused:?}"
+        );
+        if let Some(server) = running.take() {
+            server.stop().await?;
+        }
+        let moved = safe.place.run(&arguments).await?;
+        ensure!(
+            !moved.err.contains('\u{1b}'),
+            "a bar, and no terminal: {moved:?}"
+        );
+        ensure!(moved.well()?.contains("the same as in the source"));
+        to.is_clean().await?;
+        running = Some(safe.place.serve_with(to.serve(&address)?).await?);
+        let text = format!("after move {n}");
+        therapist.says(&room, &text).await?;
+        nurse.hears(&room, &text).await?;
+        ensure!(
+            texts(&nurse, &room)
+                .await?
+                .contains(&"before the move".to_owned())
+        );
+        (from, from_blobs) = (to.store, to_blobs);
+    }
+    running.context("no server")?.stop().await
 }
 
 #[tokio::test]
@@ -371,7 +389,7 @@ async fn a_backup_without_keys_is_refused_with_the_way_to_make_one() -> Result<(
         made["entries"].as_u64() > Some(1) && made["blobs"] == 0,
         "{made}"
     );
-    let elsewhere = safe.elsewhere(OTHERS[0])?;
+    let elsewhere = safe.elsewhere("redb:elsewhere.redb")?;
     let other = program(&["backup", "keygen"]).await?.well()?;
     fs::write(&safe.key, other)?;
     let refused = safe.restore(&elsewhere).await?;
