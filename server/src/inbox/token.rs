@@ -1,7 +1,7 @@
 //! Sync tokens: where a device is in its lists, sealed for this user and device.
 //!
-//! `s<inbox>_<to-device>_<typing>_<check>`, with `_<epoch>` before the check once a backup was put back. The check is keyed with the server's secret, so that a token cannot be made up, and
-//! one that somebody else was given is not taken.
+//! `s<inbox>_<to-device>_<typing>_<check>`, with `_<epoch>` before the check once a backup was put back. The check is keyed
+//! with the server's secret, so that a token cannot be made up, and one that somebody else was given is not taken.
 
 use ruma::signatures::KeyPair;
 use sha2::{Digest, Sha256};
