@@ -5,6 +5,7 @@
 )]
 
 mod bucket;
+mod backups;
 mod canaries;
 mod codes;
 mod conformance;
