@@ -5,12 +5,14 @@
     reason = "JSON is looked into by name, which never panics"
 )]
 
+pub mod balancer;
 pub mod binaries;
 pub mod canary;
 pub mod crash;
 pub mod desk;
 pub mod engine;
 pub mod held;
+pub mod history;
 pub mod keys;
 pub mod person;
 pub mod place;

@@ -20,5 +20,6 @@ mod malformed;
 mod operator;
 mod program;
 mod prompts;
+mod several;
 mod strangers;
 mod tokens;
