@@ -60,7 +60,6 @@ impl Server {
         let options = Options {
             clock: Clock::manual(Arc::clone(&time)),
             ..Options::default()
-            store: None,
         };
         let app = start::open(config, options).await.unwrap().app;
         Self {

@@ -134,8 +134,7 @@ async fn open(directory: &TempDir, time: &Arc<AtomicU64>) -> App {
     let options = Options {
         clock: Clock::manual(time.clone()),
         ..Options::default()
-            store: None,
-        };
+    };
     start::open(config, options).await.unwrap().app
 }
 
