@@ -3,8 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use respite_outside::postgres::Cluster;
 use respite_protocol::Role;
-use respite_server::{config::Config, serve::Server, start::Options, state::App};
+use respite_server::{
+    config::Config,
+    serve::Server,
+    start::{BLOBS, Options},
+    state::App,
+    store::{Address, STORE_FILE},
+};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -66,21 +73,29 @@ impl Practice {
         Ok(practice)
     }
 
-    /// Opens a practice with so many servers on one store, each request of a client's going to the next of them.
+    /// Opens a practice with so many servers on one store, each request of a client's going to the next of them. The store
+    /// is a real PostgreSQL; where there is none, an embedded one that they share within this process.
     pub async fn open_several(servers: usize) -> Result<Self> {
-        let mut practice = Self::open().await?;
+        let database = Cluster::shared().map(Cluster::fresh).transpose()?;
+        let database: Option<Address> = database.map(|url| url.parse()).transpose()?;
+        let mut practice = Self::open_with(|config| {
+            if let Some(database) = &database {
+                config.store = database.clone();
+            }
+        })
+        .await?;
         let (mut others, mut urls) = (Vec::new(), vec![practice.url.clone()]);
         for number in 2..=servers {
             let mut config = practice.config.clone();
             config.server.data = practice.directory.path().join(format!("data{number}"));
-            // Names a store that is not in the directory of its own.
-            let shared = practice.data().join(respite_server::store::STORE_FILE);
-            config.store = respite_server::store::Address::Redb(Some(shared));
+            if database.is_none() {
+                // Names a store that is not in the directory of its own.
+                config.store = Address::Redb(Some(practice.data().join(STORE_FILE)));
+            }
             std::fs::create_dir(&config.server.data)?;
-            let blobs = respite_server::start::BLOBS;
             std::os::unix::fs::symlink(
-                practice.data().join(blobs),
-                config.server.data.join(blobs),
+                practice.data().join(BLOBS),
+                config.server.data.join(BLOBS),
             )?;
             let url = format!("http://{}", free_address()?);
             urls.push(url.clone());
@@ -124,8 +139,11 @@ impl Practice {
 
     /// Starts one of several servers again, at the same address.
     pub async fn bring_back(&mut self, server: usize) -> Result<()> {
+        let embedded = !matches!(self.config.store, Address::Postgres(_));
         let options = Options {
-            store: Some(self.app()?.store.clone()),
+            store: embedded
+                .then(|| self.app().map(|app| app.store.clone()))
+                .transpose()?,
             ..self.options.clone()
         };
         let other = self.other(server)?;
