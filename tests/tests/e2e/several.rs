@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::{join_all, try_join_all};
+use matrix_sdk::ruma::{OwnedDeviceId, api::client::uiaa};
 use respite::accounts;
 use respite_protocol::Role;
 use respite_tests::{
@@ -13,7 +14,6 @@ use respite_tests::{
     raw::{Raw, text_at, therapist_and_nurse},
     story,
 };
-use ruma::api::client::uiaa;
 use serde_json::{Value, json};
 
 const SERVERS: usize = 3;
@@ -33,7 +33,7 @@ async fn who_proves_who_they_are_may_do_so_at_another_server() -> Result<()> {
     let (_, nurse, _) = pair(&practice).await?;
     accounts::bootstrap_cross_signing(&nurse.client, || Ok(nurse.password.clone().into())).await?;
     let lost = Raw::log_in(practice.url(), nurse.id().localpart(), &nurse.password).await?;
-    let lost: Vec<ruma::OwnedDeviceId> = vec![lost.device.as_str().into()];
+    let lost: Vec<OwnedDeviceId> = vec![lost.device.as_str().into()];
     let Err(asked) = nurse.client.delete_devices(&lost, None).await else {
         anyhow::bail!("a device was deleted without a password");
     };
