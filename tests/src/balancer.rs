@@ -39,7 +39,11 @@ impl Balancer {
         let servers = Servers {
             urls: urls.into(),
             next: Arc::default(),
-            http: reqwest::Client::builder().no_proxy().build()?,
+            // A connection for each request: none outlives the server that it led to.
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .pool_max_idle_per_host(0)
+                .build()?,
         };
         let router = Router::new().fallback(pass_on).with_state(servers);
         let serving = tokio::spawn(async move {
