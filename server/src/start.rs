@@ -51,6 +51,8 @@ pub struct Options {
     pub clock: Clock,
     /// Randomness.
     pub random: Random,
+    /// A store that is open already, shared with other servers; otherwise the one that the configuration names is opened.
+    pub store: Option<Store>,
 }
 
 impl Default for Options {
@@ -58,6 +60,7 @@ impl Default for Options {
         Self {
             clock: Clock::system(),
             random: Random::system(),
+            store: None,
         }
     }
 }
@@ -78,7 +81,10 @@ pub struct Opened {
 pub async fn open(config: Config, options: Options) -> anyhow::Result<Opened> {
     config.validate()?;
     prepare(&config)?;
-    let store = open_store(&config).await?;
+    let store = match options.store.clone() {
+        Some(shared) => shared,
+        None => open_store(&config).await?,
+    };
     let fresh = Identity::new(&config, &options.random);
     let (identity, first_start) = identify(&store, &fresh).await?;
     ensure!(

@@ -22,5 +22,6 @@ mod malformed;
 mod operator;
 mod program;
 mod prompts;
+mod several;
 mod strangers;
 mod tokens;
