@@ -6,14 +6,18 @@
 
 mod address;
 pub mod engine;
+pub mod fatal;
 mod key;
+mod queue;
 pub mod redb;
+pub mod sled;
 #[cfg(test)]
 mod suite;
 mod table;
 mod transaction;
 mod turns;
 pub mod watch;
+mod writing;
 
 use std::{pin::Pin, sync::Arc};
 

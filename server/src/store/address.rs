@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     engine::{Engine, StoreError},
     redb::Redb,
+    sled::Sled,
 };
 
 /// The file in the data directory that `redb` alone means.
@@ -51,7 +52,12 @@ impl Address {
                 let file = self.file(data);
                 blocking(move || Ok(Arc::new(Redb::open(&file, cache)?) as Arc<dyn Engine>)).await
             }
-            Self::Sled(_) | Self::Postgres(_) => Err(StoreError::Unavailable(
+            Self::Sled(_) => {
+                let directory = self.file(data);
+                blocking(move || Ok(Arc::new(Sled::open(&directory, cache)?) as Arc<dyn Engine>))
+                    .await
+            }
+            Self::Postgres(_) => Err(StoreError::Unavailable(
                 "this engine is not built yet".to_owned(),
             )),
         }

@@ -7,20 +7,20 @@ use std::{
     ops::Bound,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
-    thread::JoinHandle,
 };
 
 use async_trait::async_trait;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
-use tokio::sync::{mpsc, oneshot};
 
 use self::{
     file::{Disk, OnDisk, explain},
-    writer::{Job, Writer},
+    writer::Writer,
 };
 use super::{
-    engine::{Cell, Engine, Pair, Snapshot, Span, StoreError, Write, WriteSet, head_key},
+    engine::{Engine, Pair, Snapshot, Span, StoreError, WriteSet, head_key},
+    queue::Queue,
     watch::{Watch, Watchers},
+    writing::head_number,
 };
 
 /// Everything is in this one table of the file.
@@ -28,15 +28,6 @@ const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries
 
 /// How much of the file redb keeps in memory, if nothing else is asked for; the operating system keeps the rest of it.
 pub const DEFAULT_CACHE_BYTES: usize = 16 << 20;
-
-/// How many commits may wait for the writer. Who comes when the queue is full waits for a place.
-pub const MAX_QUEUED_COMMITS: usize = 1024;
-
-/// How many commits share one sync of the disk.
-pub const MAX_GROUP_COMMITS: usize = 256;
-
-/// A group takes no further commit once it has this many bytes.
-pub const MAX_GROUP_BYTES: usize = 8 << 20;
 
 /// How often a read is tried anew on a file that had to be opened again.
 const MAX_READ_ATTEMPTS: usize = 3;
@@ -49,8 +40,7 @@ type Entries = ReadOnlyTable<&'static [u8], &'static [u8]>;
 pub struct Redb {
     file: Arc<File>,
     watchers: Watchers,
-    queue: Option<mpsc::Sender<Job>>,
-    writer: Option<JoinHandle<()>>,
+    queue: Queue,
 }
 
 impl Redb {
@@ -74,19 +64,14 @@ impl Redb {
         });
         let file = Arc::new(File { state, disk });
         let watchers = Watchers::default();
-        let (queue, jobs) = mpsc::channel(MAX_QUEUED_COMMITS);
-        let writer = Writer::new(file.clone(), watchers.clone());
-        let writer = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || writer.run(jobs))
-            .map_err(|error| {
-                StoreError::Unavailable(format!("no thread to write with: {error}"))
-            })?;
+        let mut writer = Writer::new(file.clone());
+        let queue = Queue::start(watchers.clone(), move |sets, bytes| {
+            writer.apply(sets, bytes).map_err(|error| explain(&error))
+        })?;
         Ok(Self {
             file,
             watchers,
-            queue: Some(queue),
-            writer: Some(writer),
+            queue,
         })
     }
 
@@ -101,11 +86,7 @@ impl Redb {
 
 impl Drop for Redb {
     fn drop(&mut self) {
-        self.queue = None;
-        if let Some(writer) = self.writer.take() {
-            // A writer that has panicked has answered nobody, and nothing of its group is in the file.
-            let _ = writer.join();
-        }
+        self.queue.close();
         self.file.close();
     }
 }
@@ -136,19 +117,11 @@ impl Engine for Redb {
     async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
         let key = head_key(&list);
         let found = self.read(move |entries| value_at(entries, &key)).await?;
-        found.map_or(Ok(0), |bytes| file::head_number(&bytes))
+        found.map_or(Ok(0), |bytes| head_number(&bytes))
     }
 
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {
-        check_references(&writes)?;
-        let stopped = || StoreError::Unavailable("the writer has stopped".to_owned());
-        let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        let (answer, answered) = oneshot::channel();
-        queue
-            .send(Job::new(writes, answer))
-            .await
-            .map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        self.queue.commit(writes).await
     }
 
     fn watch(&self, list: Vec<u8>) -> Watch {
@@ -284,30 +257,6 @@ fn collect<'a>(
             Ok((key.value().to_vec(), value.value().to_vec()))
         })
         .collect()
-}
-
-/// A number can only be used after the append that it is given to.
-fn check_references(writes: &WriteSet) -> Result<(), StoreError> {
-    let mut appends = 0;
-    for write in &writes.writes {
-        let (cells, appended): ([Option<&Cell>; 2], usize) = match write {
-            Write::Put { key, value } => ([Some(key), Some(value)], 0),
-            Write::Append { value, .. } => ([Some(value), None], 1),
-            Write::Delete { .. } => ([None, None], 0),
-        };
-        if cells
-            .into_iter()
-            .flatten()
-            .filter_map(|cell| cell.number_of)
-            .any(|of| of >= appends)
-        {
-            return Err(StoreError::Damaged(
-                "a write refers to a number that is not given yet".to_owned(),
-            ));
-        }
-        appends += appended;
-    }
-    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(

@@ -171,10 +171,3 @@ pub(super) fn explain(error: &Error) -> StoreError {
         _ => StoreError::Unavailable(error.to_string()),
     }
 }
-
-/// A list's head as it is kept.
-pub(super) fn head_number(bytes: &[u8]) -> Result<u64, StoreError> {
-    bytes.try_into().map(u64::from_be_bytes).map_err(|_| {
-        StoreError::Damaged("the number of a list's last entry has another size".to_owned())
-    })
-}

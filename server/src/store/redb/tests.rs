@@ -10,7 +10,10 @@ use redb::{Builder, StorageBackend};
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::suite::{self, Place};
+use crate::store::{
+    engine::{Cell, Write},
+    suite::{self, Place},
+};
 
 const CACHE: usize = 1 << 20;
 const BLOCK: usize = 4096;
