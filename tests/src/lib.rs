@@ -12,6 +12,7 @@ pub mod desk;
 pub mod held;
 pub mod person;
 pub mod place;
+pub mod powerloss;
 pub mod practice;
 pub mod raw;
 pub mod story;
