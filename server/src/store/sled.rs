@@ -161,6 +161,9 @@ impl Stored {
         catch_unwind(AssertUnwindSafe(|| act(&self.moments)))
             .unwrap_or_else(|_| Err(StoreError::Damaged("sled panicked".to_owned())))
             .inspect_err(|error| {
+                if self.moments.is_closed() {
+                    return;
+                }
                 self.broken.store(true, Ordering::Release);
                 self.fatal.stop(&format!(
                     "The sled store cannot be trusted any more ({error}). The server stops; nothing was acknowledged that \

@@ -19,8 +19,9 @@ use crate::store::{
     writing::{self, Entries, Outcome},
 };
 
-/// How many bytes of what has changed since are kept in memory for a snapshot, before it ends with an error.
-pub(super) const MAX_PAST_BYTES: usize = 256 << 20;
+/// How many bytes of what has changed since are kept in memory for a snapshot, before it ends with an error. Tests do not
+/// want to write so much.
+pub(super) const MAX_PAST_BYTES: usize = if cfg!(test) { 4 << 20 } else { 256 << 20 };
 
 /// What was at the keys that have changed.
 type Before = BTreeMap<Vec<u8>, Option<Vec<u8>>>;

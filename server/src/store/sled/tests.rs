@@ -166,7 +166,7 @@ async fn several_snapshots_each_keep_their_moment() {
 async fn a_snapshot_ends_when_too_much_has_changed_since() {
     let place = Place1::new();
     let engine = place.engine();
-    let large = vec![7; 16 << 20];
+    let large = vec![7; 512 << 10];
     for n in 0..=(moments::MAX_PAST_BYTES / large.len()) as u8 {
         write(&engine, vec![put(&[n], &large)]).await;
     }
