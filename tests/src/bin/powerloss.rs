@@ -1,5 +1,7 @@
 //! What an engine loses when the power fails: `cargo run --release --bin powerloss -- run --engine redb --cuts 500`.
-#![expect(clippy::print_stdout, reason = "it is a command")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
+
+use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
@@ -24,8 +26,7 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Only works.
-    #[command(hide = true)]
+    /// Only works, without strace, and says at the end how fast that went.
     Work {
         #[arg(long)]
         store: String,
@@ -60,7 +61,13 @@ async fn main() -> Result<()> {
             println!("{}: {}", plan.engine, run(&plan).await?);
         }
         Command::Work { store, commits } => {
-            work(&store.parse::<Address>()?, Writers { commits }).await?;
+            let started = Instant::now();
+            let done = work(&store.parse::<Address>()?, Writers { commits }).await?;
+            let seconds = started.elapsed().as_secs_f64();
+            eprintln!(
+                "{done} commits in {seconds:.2} s: {:.0}/s",
+                f64::from(done) / seconds
+            );
         }
         Command::Look { store } => {
             let found = look(&store.parse::<Address>()?).await?;

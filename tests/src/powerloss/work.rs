@@ -39,11 +39,11 @@ pub struct Found {
 }
 
 /// Writes: each commit appends its name to the list and overwrites a place and what is beside it. Says on standard output
-/// what is acknowledged.
+/// what is acknowledged, and returns how many commits that were.
 ///
 /// # Errors
 /// The store's.
-pub async fn work(store: &Address, writers: Writers) -> Result<()> {
+pub async fn work(store: &Address, writers: Writers) -> Result<u32> {
     let engine = store.open(Path::new("."), CACHE).await?;
     let mut all = JoinSet::new();
     for writer in 0..WRITERS {
@@ -53,7 +53,7 @@ pub async fn work(store: &Address, writers: Writers) -> Result<()> {
     while let Some(done) = all.join_next().await {
         done??;
     }
-    Ok(())
+    Ok(WRITERS * writers.commits)
 }
 
 async fn write(engine: &Arc<dyn Engine>, writer: u32, commits: u32) -> Result<()> {

@@ -16,9 +16,9 @@ use crate::store::{
 
 const CACHE: usize = 1 << 20;
 
-struct Place1(TempDir);
+struct Folder(TempDir);
 
-impl Place1 {
+impl Folder {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -32,7 +32,7 @@ impl Place1 {
     }
 }
 
-impl Place for Place1 {
+impl Place for Folder {
     async fn open(&self) -> Arc<dyn Engine> {
         Arc::new(self.engine())
     }
@@ -65,7 +65,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_does_what_every_engine_does() {
-    suite::run(Place1::new).await;
+    suite::run(Folder::new).await;
 }
 
 // ---- Values of any length ------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ proptest! {
     fn values_of_any_length_are_replaced_scanned_and_removed(
         steps in proptest::collection::vec((0..6u8, proptest::option::of(lengths())), 1..40),
     ) {
-        let place = Place1::new();
+        let place = Folder::new();
         let mut expected = std::collections::BTreeMap::new();
         runtime().block_on(async {
             let engine = place.engine();
@@ -123,7 +123,7 @@ proptest! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_values_as_long_as_a_chunk_become_no_blob() {
-    let place = Place1::new();
+    let place = Folder::new();
     let engine = place.engine();
     for n in 0..600u16 {
         let key = [n.to_be_bytes().as_slice(), &[7; 900]].concat();
@@ -141,7 +141,7 @@ async fn many_values_as_long_as_a_chunk_become_no_blob() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_snapshots_each_keep_their_moment() {
-    let place = Place1::new();
+    let place = Folder::new();
     let engine = place.engine();
     let long = |n: u8| vec![n; 3 * CHUNK_BYTES + 1];
     let mut snapshots = Vec::new();
@@ -164,9 +164,9 @@ async fn several_snapshots_each_keep_their_moment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_ends_when_too_much_has_changed_since() {
-    let place = Place1::new();
+    let place = Folder::new();
     let engine = place.engine();
-    let large = vec![7; 512 << 10];
+    let large = vec![7; 500 << 10];
     for n in 0..=(moments::MAX_PAST_BYTES / large.len()) as u8 {
         write(&engine, vec![put(&[n], &large)]).await;
     }
@@ -192,7 +192,7 @@ async fn a_snapshot_ends_when_too_much_has_changed_since() {
 
 #[tokio::test]
 async fn a_second_server_on_the_same_directory_is_told_so() {
-    let place = Place1::new();
+    let place = Folder::new();
     let first = place.engine();
     assert!(matches!(
         Sled::open(&place.path(), CACHE),
@@ -204,7 +204,7 @@ async fn a_second_server_on_the_same_directory_is_told_so() {
 
 #[tokio::test]
 async fn only_the_owner_can_look_into_it() {
-    let place = Place1::new();
+    let place = Folder::new();
     fs::create_dir(place.path()).unwrap();
     let engine = place.engine();
     write(&engine, vec![put(b"key", b"value")]).await;
@@ -217,7 +217,7 @@ async fn only_the_owner_can_look_into_it() {
 
 #[tokio::test]
 async fn a_crash_while_the_store_is_being_made_does_no_harm() {
-    let place = Place1::new();
+    let place = Folder::new();
     let unfinished = place.0.path().join("store.new");
     fs::create_dir_all(unfinished.join("blobs")).unwrap();
     fs::write(unfinished.join("db"), [7; 5000]).unwrap();
@@ -228,7 +228,7 @@ async fn a_crash_while_the_store_is_being_made_does_no_harm() {
 #[tokio::test]
 async fn a_directory_without_its_files_is_refused_and_nothing_is_made_in_it() {
     for lost in ["db", "conf"] {
-        let place = Place1::new();
+        let place = Folder::new();
         drop(place.engine());
         fs::remove_file(place.path().join(lost)).unwrap();
         match Sled::open(&place.path(), CACHE) {
@@ -241,7 +241,7 @@ async fn a_directory_without_its_files_is_refused_and_nothing_is_made_in_it() {
 
 #[tokio::test]
 async fn a_directory_of_somebody_else_is_left_alone() {
-    let place = Place1::new();
+    let place = Folder::new();
     fs::create_dir(place.path()).unwrap();
     fs::write(place.path().join("letter"), "Dear night nurse").unwrap();
     assert!(matches!(
@@ -254,7 +254,7 @@ async fn a_directory_of_somebody_else_is_left_alone() {
 // ---- Failures ------------------------------------------------------------------------------------------------------
 
 /// An engine that tells its last words instead of ending the process.
-fn mortal(place: &Place1) -> (Sled, Arc<Mutex<Vec<String>>>) {
+fn mortal(place: &Folder) -> (Sled, Arc<Mutex<Vec<String>>>) {
     let said = Arc::new(Mutex::new(Vec::new()));
     let heard = said.clone();
     let fatal = Fatal::told(move |why| heard.lock().unwrap().push(why.to_owned()));
@@ -264,7 +264,7 @@ fn mortal(place: &Place1) -> (Sled, Arc<Mutex<Vec<String>>>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_is_not_whole_stops_everything() {
-    let place = Place1::new();
+    let place = Folder::new();
     let engine = place.engine();
     write(
         &engine,
@@ -304,7 +304,7 @@ async fn a_value_that_is_not_whole_stops_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_fails_stops_everything_and_acknowledges_nothing() {
-    let place = Place1::new();
+    let place = Folder::new();
     let (engine, said) = mortal(&place);
     write(&engine, vec![put(b"before", b"1")]).await;
     fs::remove_dir_all(place.path().join("blobs")).unwrap();
