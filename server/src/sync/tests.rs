@@ -308,7 +308,10 @@ mod away {
             room.timeline.events.len() as u64,
             head.await.unwrap().min(10)
         );
-        assert!(told.device_lists.is_empty(), "it is told everything anew");
+        assert!(
+            told.device_lists.changed.contains(&user("nurse")),
+            "it asks again for everybody's devices"
+        );
         assert_eq!(
             told.to_device.events.len(),
             1,
@@ -363,7 +366,7 @@ mod away {
                 .events
                 .is_empty()
         );
-        assert!(anew.device_lists.changed.is_empty());
+        assert!(anew.device_lists.changed.contains(&user("nurse")));
     }
 
     #[tokio::test]
