@@ -136,8 +136,9 @@ async fn bring(source: &Source, line: &BlobLine, blobs: &Blobs) -> anyhow::Resul
         if there == unseal(source, file, sealed, *size, None).await? {
             return Ok(());
         }
-        blobs.delete(&line.id).await?;
     }
+    // Also what an interrupted restore has left.
+    blobs.delete(&line.id).await?;
     let sent = unseal(source, file, sealed, *size, Some((blobs, &line.id))).await?;
     ensure!(
         hash_blob(blobs, &line.id).await? == Some(sent),

@@ -1,9 +1,9 @@
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use respite_server::{
-    blobs::Blobs,
+    blobs::{Blobs, Home},
     config::Config,
     migrate::{self, CopiedBlobs, copy_blobs},
     scan::table_name,
@@ -20,11 +20,12 @@ use super::{Place, progress::Shown};
 #[derive(Args)]
 #[command(after_help = "\
 Stores: redb (in the data directory), redb:FILE, sled:DIR, postgres://USER@HOST/DATABASE
+Blobs:  directory (blobs in the data directory), directory:DIR, s3://BUCKET/PREFIX (with the settings in [s3])
 
 Examples:
   respite-server migrate --data /srv/respite --from redb --to sled:/srv/respite/store.sled
   respite-server migrate --data /srv/respite --from redb --to postgres://respite@db.example.org/respite
-  respite-server migrate --blobs-from /srv/respite/blobs --blobs-to /mnt/blobs")]
+  respite-server migrate --config /etc/respite.toml --blobs-from directory --blobs-to s3://respite-blobs")]
 pub(super) struct Migrate {
     /// The store to copy.
     #[arg(
@@ -38,11 +39,11 @@ pub(super) struct Migrate {
     #[arg(long, value_name = "STORE", requires = "from")]
     to: Option<Address>,
     /// The blobs to copy.
-    #[arg(long, value_name = "DIR", requires = "blobs_to")]
-    blobs_from: Option<PathBuf>,
+    #[arg(long, value_name = "BLOBS", requires = "blobs_to")]
+    blobs_from: Option<Home>,
     /// Where to copy them.
-    #[arg(long, value_name = "DIR", requires = "blobs_from")]
-    blobs_to: Option<PathBuf>,
+    #[arg(long, value_name = "BLOBS", requires = "blobs_from")]
+    blobs_to: Option<Home>,
     #[command(flatten)]
     place: Place,
 }
@@ -61,7 +62,8 @@ impl Migrate {
                 true => Some(start::open_engine(&config.store, &config).await?),
                 false => None,
             };
-            let (from, to) = open_blobs(blobs.context("Nothing is to be moved.")?)?;
+            let blobs = blobs.context("Nothing is to be moved.")?;
+            let (from, to) = open_blobs(blobs, &config).await?;
             let copied = copy_blobs(&from, &to, &mut shown).await?;
             drop(shown);
             tell(None, Some(copied))?;
@@ -75,7 +77,10 @@ impl Migrate {
         let target = start::open_engine(to, &config)
             .await
             .context("The target cannot be opened")?;
-        let blobs = blobs.map(open_blobs).transpose()?;
+        let blobs = match blobs {
+            Some(blobs) => Some(open_blobs(blobs, &config).await?),
+            None => None,
+        };
         let both = blobs.as_ref().map(|(from, to)| (from, to));
         let migrated = migrate::run(&source, &target, both, &mut shown).await?;
         drop(shown);
@@ -92,13 +97,19 @@ fn exists(address: &Address, config: &Config) -> std::io::Result<bool> {
     }
 }
 
-fn open_blobs((from, to): (&PathBuf, &PathBuf)) -> anyhow::Result<(Blobs, Blobs)> {
+async fn open_blobs((from, to): (&Home, &Home), config: &Config) -> anyhow::Result<(Blobs, Blobs)> {
     ensure!(from != to, "Source and target of the blobs are the same.");
-    ensure!(from.is_dir(), "There are no blobs at {}.", from.display());
-    let open = |path: &PathBuf| {
-        Blobs::open(path).with_context(|| format!("{} cannot be used for blobs", path.display()))
-    };
-    Ok((open(from)?, open(to)?))
+    let usual = config.server.data.join(start::BLOBS);
+    if let Home::Directory(named) = from {
+        let directory = named.as_ref().unwrap_or(&usual);
+        ensure!(
+            directory.is_dir(),
+            "There are no blobs at {}.",
+            directory.display()
+        );
+    }
+    let from = from.open(&usual, &config.s3).await?;
+    Ok((from, to.open(&usual, &config.s3).await?))
 }
 
 fn tell(sums: Option<&Sums>, blobs: Option<CopiedBlobs>) -> std::io::Result<()> {

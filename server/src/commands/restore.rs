@@ -1,10 +1,9 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
 use clap::Args;
 use respite_server::{
     archive::{self, Identities, Shelf, Source},
-    blobs::Blobs,
+    blobs::Home,
     clock::Random,
     start,
     store::Address,
@@ -36,9 +35,9 @@ pub(super) struct Restore {
     /// The store to fill; overrides `store`.
     #[arg(long, value_name = "STORE")]
     to: Option<Address>,
-    /// Where blobs go; the blobs of the data directory where it is not said.
-    #[arg(long, value_name = "DIR")]
-    blobs_to: Option<PathBuf>,
+    /// Where blobs go; overrides `blobs`.
+    #[arg(long, value_name = "BLOBS")]
+    blobs_to: Option<Home>,
     #[command(flatten)]
     place: Place,
 }
@@ -54,11 +53,9 @@ impl Restore {
         let source = Source::find(shelf, self.snapshot.as_deref(), identities)?;
         start::prepare(&config)?;
         let store = start::open_engine(&config.store, &config).await?;
-        let directory = self
-            .blobs_to
-            .unwrap_or_else(|| config.server.data.join(start::BLOBS));
-        let blobs = Blobs::open(&directory)
-            .with_context(|| format!("{} cannot be used for blobs", directory.display()))?;
+        let usual = config.server.data.join(start::BLOBS);
+        let home = self.blobs_to.as_ref().unwrap_or(&config.blobs);
+        let blobs = home.open(&usual, &config.s3).await?;
         let mut shown = Shown::new();
         let restored =
             archive::restore(&source, store, &blobs, &Random::system(), &mut shown).await?;

@@ -50,8 +50,9 @@ async fn copy_blob(from: &Blobs, to: &Blobs, id: &str) -> anyhow::Result<bool> {
         if hash_blob(from, id).await? == Some(there) {
             return Ok(false);
         }
-        to.delete(id).await?;
     }
+    // Also what an interrupted copy has left.
+    to.delete(id).await?;
     let mut writer = to.writer(id).await?;
     let mut blob = from.read(id, None).await?;
     let mut hashing = Sha256::new();

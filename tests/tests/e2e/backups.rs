@@ -331,9 +331,9 @@ async fn a_practice_moves_to_another_engine_and_nobody_notices() -> Result<()> {
             "--to",
             &to.store,
             "--blobs-from",
-            &from_blobs.display().to_string(),
+            &format!("directory:{}", from_blobs.display()),
             "--blobs-to",
-            &to_blobs.display().to_string(),
+            &format!("directory:{}", to_blobs.display()),
         ];
         let refused = safe.place.run(&arguments).await?;
         ensure!(
