@@ -132,10 +132,10 @@ async fn bring(source: &Source, line: &BlobLine, blobs: &Blobs) -> anyhow::Resul
     let Found::Kept { size, file, sealed } = &line.found else {
         return Ok(());
     };
-    if let Some(there) = hash_blob(blobs, &line.id).await? {
-        if there == unseal(source, file, sealed, *size, None).await? {
-            return Ok(());
-        }
+    if let Some(there) = hash_blob(blobs, &line.id).await?
+        && there == unseal(source, file, sealed, *size, None).await?
+    {
+        return Ok(());
     }
     // Also what an interrupted restore has left.
     blobs.delete(&line.id).await?;

@@ -46,10 +46,10 @@ pub async fn copy_blobs(
 
 /// Whether it had to be copied.
 async fn copy_blob(from: &Blobs, to: &Blobs, id: &str) -> anyhow::Result<bool> {
-    if let Some(there) = hash_blob(to, id).await? {
-        if hash_blob(from, id).await? == Some(there) {
-            return Ok(false);
-        }
+    if let Some(there) = hash_blob(to, id).await?
+        && hash_blob(from, id).await? == Some(there)
+    {
+        return Ok(false);
     }
     // Also what an interrupted copy has left.
     to.delete(id).await?;

@@ -130,6 +130,22 @@ async fn what_went_to_postgresql_and_back_is_the_same() {
     assert_eq!(number, MANY + 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_to_sled_and_back_is_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.sled");
+    let sled: Address = format!("sled:{}", path.display()).parse().unwrap();
+    let engine = sled.open(directory.path(), 1 << 20).await.unwrap();
+    let there = Store::new(engine);
+    let (_from, from) = full().await;
+    let (_back, back) = fixture::store();
+    let out = migrate(&from, &there).await.unwrap();
+    assert_eq!(migrate(&there, &back).await.unwrap().sums, out.sums);
+    write(&there, 7, "the next night").await;
+    let number = there.head(&DIARY, "nurse".to_owned()).await.unwrap();
+    assert_eq!(number, MANY + 1);
+}
+
 #[tokio::test]
 async fn an_interrupted_migration_goes_on_and_nobody_uses_it_before_it_is_done() {
     let (_from, from) = full().await;

@@ -20,9 +20,12 @@ use ruma::RoomId;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-/// Where else a store can be: another file, and an empty database where PostgreSQL is installed.
+/// Where else a store can be: another file, a directory, and an empty database where PostgreSQL is installed.
 fn others() -> Result<Vec<String>> {
-    let mut others = vec!["redb:elsewhere.redb".to_owned()];
+    let mut others = vec![
+        "redb:elsewhere.redb".to_owned(),
+        "sled:elsewhere.sled".to_owned(),
+    ];
     if let Some(cluster) = Cluster::shared() {
         others.push(cluster.fresh()?);
     }
