@@ -166,7 +166,10 @@ impl Writer {
             // Unlike a rename, this never replaces a blob that another process has finished meanwhile.
             fs::hard_link(&unfinished.0, &kept)?;
             drop(unfinished);
-            sync_directory(shard)
+            sync_directory(shard).inspect_err(|_| {
+                // Nobody is told of it; what cannot be removed either is found by comparing.
+                let _ = fs::remove_file(&kept);
+            })
         })
         .await
     }
