@@ -22,6 +22,13 @@ use crate::{
     store::{Page, Store, StoreError, Table},
 };
 
+/// The accounts that are ended, and of which not everything is removed; with the last of their rooms from which their
+/// pseudonym was taken out, in the order of ids.
+pub const ENDED: Table<OwnedUserId, String> = Table::new(0x010A, "accounts_ended");
+
+/// How many entries of an ended account one transaction removes.
+const STEP: usize = 500;
+
 /// All accounts that ever were: the name of one that was given up is not given away again.
 pub const ACCOUNTS: Table<OwnedUserId, Account> = Table::new(0x0106, "accounts");
 
@@ -103,8 +110,9 @@ async fn set_password(app: &App, user: &UserId, password: Secret) -> Result<()> 
     Ok(())
 }
 
-/// Ends an account: nobody can log in to it again, its devices and codes are gone, and it leaves its rooms. Ending it again
-/// finishes what a failure left undone.
+/// Ends an account: nobody can log in to it again, its devices and codes are gone, and it leaves its rooms. What its owner
+/// kept here about themselves is then removed in small steps (`trimming`). Ending it again finishes what a failure left
+/// undone.
 ///
 /// # Errors
 /// 404 for an unknown account.
@@ -116,14 +124,15 @@ pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
             };
             account.deactivated.get_or_insert(app.clock.millis());
             tx.put(&ACCOUNTS, user, &account)?;
+            tx.put(&ENDED, user, &String::new())?;
             tx.delete(&PASSWORDS, user);
-            invites::revoke_all_in(&mut tx, user).await?;
             let devices = devices::of(tx.store(), user).await?;
             devices::delete_each_in(&mut tx, app, user, &devices).await?;
             Ok((tx, ()))
         })
         .await?;
     log_out_everywhere(app, user, None).await?;
+    while invites::forget_maker(&app.store, user, STEP).await? {}
     for (room, membership) in membership::rooms_of(&app.store, user).await? {
         if matches!(
             membership.state,

@@ -1,16 +1,17 @@
 //! What an operator can ask of a server, whether it runs (through the [`socket`] in its data directory) or not: the same
 //! commands, done by the same code.
 
+mod rooms;
 pub mod socket;
 mod users;
 
 use std::time::Duration;
 
-use respite_protocol::{Role, api};
-use ruma::OwnedUserId;
+use respite_protocol::{Role, TherapyKind, api};
+use ruma::{OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use crate::{auth::Secret, error::Error, invites, scan, state::App, store::StoreError};
+use crate::{auth::Secret, error::Error, invites, scan, state::App, store::StoreError, trimming};
 
 /// Something to do.
 #[derive(Serialize, Deserialize)]
@@ -38,6 +39,13 @@ pub enum Command {
         user: String,
         /// The password; a random one where none is given.
         password: Option<String>,
+    },
+    /// Tell all rooms.
+    ListRooms,
+    /// Delete a room with everything in it.
+    DeleteRoom {
+        /// Which.
+        room: OwnedRoomId,
     },
     /// Look at everything that is stored with the eyes of the gate.
     Scan,
@@ -75,6 +83,16 @@ pub enum Answer {
         /// The password if the server chose it, told this once.
         password: Option<String>,
     },
+    /// The rooms.
+    Rooms {
+        /// In the order of their ids.
+        rooms: Vec<Room>,
+    },
+    /// The room is deleted.
+    RoomDeleted {
+        /// Which it was.
+        room: OwnedRoomId,
+    },
     /// What the scan found.
     Scanned(scan::Report),
 }
@@ -92,6 +110,21 @@ pub struct User {
     pub created: u64,
     /// When the account was ended, in milliseconds since 1970.
     pub deactivated: Option<u64>,
+}
+
+/// A room in a list. It has no name: nobody but its members knows one.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Room {
+    /// Which.
+    pub room: OwnedRoomId,
+    /// Of which kind, if it is a therapy room.
+    pub therapy: Option<TherapyKind>,
+    /// Who is in it.
+    pub members: Vec<OwnedUserId>,
+    /// How many events it has.
+    pub events: u64,
+    /// When it was made, in milliseconds since 1970.
+    pub created: u64,
 }
 
 /// Why a command was not done, in a sentence for the operator.
@@ -143,6 +176,13 @@ pub async fn execute(app: &App, command: Command) -> Result<Answer, Failure> {
                 user,
                 password: password.map(Secret::into_answer),
             })
+        }
+        Command::ListRooms => Ok(Answer::Rooms {
+            rooms: rooms::list(app).await?,
+        }),
+        Command::DeleteRoom { room } => {
+            trimming::erase_room(app, &room).await?;
+            Ok(Answer::RoomDeleted { room })
         }
         Command::Scan => Ok(Answer::Scanned(scan::scan(app).await?)),
     }

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 pub use self::{
     password::{
-        Hasher, MAX_PASSWORD_BYTES, MAX_QUEUED_HASHINGS, MIN_PASSWORD_CHARS, PASSWORDS, Verified,
-        check_quality, exists, verify,
+        Asker, Hasher, MAX_PASSWORD_BYTES, MAX_QUEUED_HASHINGS, MAX_QUEUED_STRANGERS,
+        MIN_PASSWORD_CHARS, PASSWORDS, Verified, check_quality, exists, verify,
     },
     secret::Secret,
     tokens::{

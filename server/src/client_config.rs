@@ -13,8 +13,9 @@ use crate::{
     auth::Device,
     error::{Error, Result},
     gate,
-    rooms::access,
+    rooms::{access, membership::MEMBERSHIPS, not_in_room},
     state::App,
+    store::Tx,
 };
 
 /// The endpoints.
@@ -29,6 +30,14 @@ pub fn router() -> Router<App> {
 async fn guarded(app: &App, me: &Device, room: &RoomId) -> Result<bool> {
     let room = access::joined(app, &me.user, room).await?;
     Ok(gate::guards(&app.config, room.state.is_therapy()))
+}
+
+/// Makes a transaction depend on there still being a room that this is about: it may be deleted meanwhile.
+async fn of_room_in(tx: &mut Tx, me: &Device, room: &RoomId) -> Result<()> {
+    match tx.get(&MEMBERSHIPS, (&*me.user, room)).await? {
+        Some(_) => Ok(()),
+        None => Err(not_in_room()),
+    }
 }
 
 fn own(me: &Device, user: &UserId) -> Result<()> {

@@ -1,8 +1,10 @@
 //! The command line: one file a subcommand, its help beside what it does.
 
+mod compact;
 mod config;
 mod invite;
 mod operate;
+mod room;
 mod scan;
 mod serve;
 mod user;
@@ -29,7 +31,9 @@ enum Command {
     Config(config::Print),
     Invite(invite::Invite),
     User(user::User),
+    Room(room::Room),
     Scan(scan::Scan),
+    Compact(compact::Compact),
 }
 
 /// Where the configuration and the data are.
@@ -66,7 +70,9 @@ impl Arguments {
             Command::Config(print) => print.run(),
             Command::Invite(invite) => runtime.block_on(invite.run()),
             Command::User(user) => runtime.block_on(user.run()),
+            Command::Room(room) => runtime.block_on(room.run()),
             Command::Scan(scan) => runtime.block_on(scan.run()),
+            Command::Compact(compact) => runtime.block_on(compact.run()),
         }
     }
 }

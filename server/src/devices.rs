@@ -13,7 +13,7 @@ use crate::{
     clock::Random,
     endpoint::endpoint,
     error::{Error, Result},
-    keys,
+    inbox, keys,
     state::App,
     store::Tx,
     to_device, uia,
@@ -75,6 +75,7 @@ pub async fn delete_each_in(
         if auth::log_out(tx, user, device).await? {
             keys::forget_device_in(tx, user, device).await?;
             to_device::forget_device_in(tx, user, device).await?;
+            inbox::trim::forget_device_in(tx, user, device);
             deleted = true;
         }
     }

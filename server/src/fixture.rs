@@ -6,17 +6,19 @@ use std::sync::{
 };
 
 use respite_protocol::Role;
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, RoomId, RoomVersionId, UserId};
 use tempfile::TempDir;
 
 use crate::{
-    auth::{Device, PASSWORDS},
+    auth::{self, Device, Grant, PASSWORDS},
     clock::{Clock, Random},
     config::Config,
+    error::Error,
+    rooms::state::{ROOMS, Room},
     start::{self, Options},
     state::App,
     store::{
-        Store, StoreError,
+        Numbered, Store, StoreError,
         redb::{DEFAULT_CACHE_BYTES, Redb},
     },
 };
@@ -68,6 +70,43 @@ impl Server {
             .transact(|mut tx| async move {
                 tx.put(&PASSWORDS, user, &String::new())?;
                 Ok::<_, StoreError>((tx, ()))
+            })
+            .await
+            .unwrap();
+    }
+
+    /// Makes a room in which nothing has happened.
+    pub(crate) async fn found(&self, room: &RoomId) {
+        let row = &Numbered::new(
+            Room {
+                version: RoomVersionId::V11,
+                revision: 0,
+            },
+            0,
+        );
+        self.app
+            .store
+            .transact(|mut tx| async move {
+                tx.put(&ROOMS, room, row)?;
+                Ok::<_, StoreError>((tx, ()))
+            })
+            .await
+            .unwrap();
+    }
+
+    /// Logs a device in, as far as the store can tell.
+    pub(crate) async fn log_in(&self, device: &Device) {
+        let grant = Grant {
+            user: &device.user,
+            device: &device.device,
+            role: device.role,
+            refreshable: false,
+        };
+        self.app
+            .store
+            .transact(|mut tx| async move {
+                auth::log_in(&mut tx, &self.app, grant).await?;
+                Ok::<_, Error>((tx, ()))
             })
             .await
             .unwrap();

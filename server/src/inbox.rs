@@ -2,6 +2,7 @@
 //! commit that made it so, and sync is a scan of it.
 
 pub mod token;
+pub mod trim;
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,25 @@ pub enum Entry {
     Devices(OwnedUserId),
     /// The user has forgotten the room.
     Forgotten(OwnedRoomId),
+    /// The room was deleted, at this time (milliseconds since 1970).
+    Deleted(OwnedRoomId, u64),
+    /// What was here was about a room that is deleted.
+    Nothing,
+}
+
+impl Entry {
+    /// Whether it is about this room, beyond saying that the room was deleted.
+    pub fn is_about(&self, room: &RoomId) -> bool {
+        match self {
+            Self::Event(of)
+            | Self::Receipt(of, _, _)
+            | Self::AccountData(Some(of), _)
+            | Self::Forgotten(of) => of == room,
+            Self::AccountData(None, _) | Self::Devices(_) | Self::Deleted(_, _) | Self::Nothing => {
+                false
+            }
+        }
+    }
 }
 
 /// Puts an entry into somebody's inbox.

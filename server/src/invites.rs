@@ -7,27 +7,32 @@ mod manage;
 use std::time::Duration;
 
 use axum::Router;
-use respite_protocol::{Role, TherapyKind, api};
+use respite_protocol::{Role, TherapyKind};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::room::member::MembershipState};
 use serde::{Deserialize, Serialize};
 
 pub use self::code::hash;
 use crate::{
-    auth::{Secret, TokenHash},
+    auth::{PASSWORDS, Secret, TokenHash},
     error::Result,
     rooms::{
         append::NewEvent,
         create::{self, NewRoom},
         draft::Draft,
+        state::ROOMS,
     },
     state::App,
-    store::{Page, StoreError, Table, Tx},
+    store::{Page, Store, StoreError, Table, Tx},
 };
 
 /// The codes that were neither revoked nor forgotten.
 pub const INVITES: Table<TokenHash, Invite> = Table::new(0x0107, "invites");
 /// Each therapist's codes, by their ids.
 pub const MADE: Table<(OwnedUserId, String), TokenHash> = Table::new(0x0108, "invites_made");
+
+/// How often each therapist has made a code. Every code that one makes changes this row, so that two that are made at the
+/// same time are not both the last one allowed.
+pub const MAKERS: Table<OwnedUserId, u64> = Table::new(0x0109, "invite_makers");
 
 /// A code that no longer works is forgotten after this time.
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -145,6 +150,12 @@ pub async fn redeem_in(
     if let Err(refused) = invite.open(app) {
         return Ok(Err(refused));
     }
+    if let Some(maker) = &invite.made_by
+        && tx.get(&PASSWORDS, maker).await?.is_none()
+    {
+        // Their account is ended, and their codes are being removed.
+        return Ok(Err(Refused::Unknown));
+    }
     let room = meet_in(tx, app, &invite, newcomer).await?;
     invite.uses_left = invite.uses_left.saturating_sub(1);
     invite.used = invite.used.saturating_add(1);
@@ -181,7 +192,7 @@ async fn meet_in(
     create::create_in(tx, app, therapist, room).await.map(Some)
 }
 
-/// `false` if the therapist has left the room since.
+/// `false` if the therapist has left the room since, or it was deleted.
 async fn join_in(
     tx: &mut Tx,
     app: &App,
@@ -189,6 +200,9 @@ async fn join_in(
     room: &RoomId,
     newcomer: &UserId,
 ) -> Result<bool> {
+    if tx.get(&ROOMS, room).await?.is_none() {
+        return Ok(false);
+    }
     let mut draft = Draft::open(tx, app, room).await?;
     if !draft.state().is_joined(therapist) {
         return Ok(false);
@@ -203,23 +217,79 @@ async fn join_in(
     Ok(true)
 }
 
-/// Makes all codes of somebody useless.
+/// Removes up to `most` codes of somebody whose account is ended, which make them useless; `false` if none was left.
 ///
 /// # Errors
 /// The store's.
-pub async fn revoke_all_in(tx: &mut Tx, made_by: &UserId) -> Result<(), StoreError> {
-    let made = tx
-        .store()
-        .scan(&MADE, (made_by,), Page::first(api::MAX_OPEN_INVITES))
+pub async fn forget_maker(
+    store: &Store,
+    made_by: &UserId,
+    most: usize,
+) -> Result<bool, StoreError> {
+    let made = &store.scan(&MADE, (made_by,), Page::first(most)).await?;
+    store
+        .transact(|mut tx| async move {
+            for (key, code) in made {
+                tx.delete(&INVITES, *code);
+                tx.delete(&MADE, key);
+            }
+            if made.is_empty() {
+                tx.delete(&MAKERS, made_by);
+            }
+            Ok::<_, StoreError>((tx, ()))
+        })
         .await?;
-    for (key, code) in made {
-        tx.delete(&INVITES, code);
-        tx.delete(&MADE, key);
-    }
-    Ok(())
+    Ok(!made.is_empty())
+}
+
+/// Looks at up to `most` codes after `after`, and forgets those of them that have not worked for long; whether there were
+/// any, and where to go on.
+///
+/// # Errors
+/// The store's.
+pub async fn forget_dead(
+    app: &App,
+    after: Option<TokenHash>,
+    most: usize,
+) -> Result<(bool, Option<TokenHash>), StoreError> {
+    let page = Page::first(most);
+    let codes = match after {
+        Some(after) => app.store.scan_after(&INVITES, (), after, page).await?,
+        None => app.store.scan(&INVITES, (), page).await?,
+    };
+    let next = codes.last().map(|(code, _)| *code);
+    let now = app.clock.millis();
+    let dead: Vec<_> = codes
+        .into_iter()
+        .filter(|(_, invite)| !invite.works(now) && invite.is_old(now))
+        .collect();
+    let dead = &dead;
+    app.store
+        .transact(|mut tx| async move {
+            for (code, invite) in dead {
+                tx.delete(&INVITES, *code);
+                if let Some(maker) = &invite.made_by {
+                    tx.delete(&MADE, (maker, &invite.id));
+                }
+            }
+            Ok::<_, StoreError>((tx, ()))
+        })
+        .await?;
+    Ok((!dead.is_empty(), next))
 }
 
 impl Invite {
+    /// Whether somebody can still use it.
+    fn works(&self, now: u64) -> bool {
+        self.uses_left > 0 && self.expires > now
+    }
+
+    /// Whether it was made so long ago that it is forgotten once it does not work any more.
+    fn is_old(&self, now: u64) -> bool {
+        let old = u64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(u64::MAX);
+        self.created.saturating_add(old) <= now
+    }
+
     fn open(&self, app: &App) -> Result<(), Refused> {
         if self.expires <= app.clock.millis() {
             Err(Refused::Unknown)

@@ -38,6 +38,7 @@ pub mod store;
 pub mod sync;
 pub mod therapy;
 pub mod to_device;
+pub mod trimming;
 pub mod uia;
 
 pub use serve::{Server, serve};

@@ -12,7 +12,10 @@ use ruma::{OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    notify::{Incoming, newest_unread, notify_in, read_up_to_in, unread},
+    notify::{
+        Incoming, KEPT_NOTIFICATIONS, forget_room, newest_unread, notify_in, read_up_to_in, trim,
+        unread,
+    },
     rules::ruleset,
 };
 use crate::{

@@ -98,6 +98,12 @@ pub async fn scan(app: &App) -> Result<Report, StoreError> {
     Ok(report)
 }
 
+/// The tables of the store, by their numbers.
+pub fn tables() -> BTreeMap<u16, &'static str> {
+    let rows = tables::rows().into_iter();
+    rows.map(|row| (row.number, row.name)).collect()
+}
+
 /// What has to be remembered from one table for the next.
 struct Scan<'a> {
     config: &'a Config,

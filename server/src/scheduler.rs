@@ -22,7 +22,7 @@ use crate::{
 
 /// What is scheduled, and for a while what became of it, by id.
 pub const SCHEDULED: Table<String, Scheduled> = Table::new(0x0901, "scheduled");
-/// What waits, by the time that it is due at.
+/// What waits, by the time that it is due at; and what does not wait any more, by the time that it is forgotten at.
 pub const DUE: Table<(u64, String), ()> = Table::new(0x0902, "scheduled_due");
 /// The ids of a room.
 pub const OF_ROOM: Table<(OwnedRoomId, String), ()> = Table::new(0x0903, "scheduled_of_room");
@@ -89,6 +89,42 @@ impl Scheduled {
     fn waits(&self) -> bool {
         self.fate == Fate::Waiting
     }
+
+    /// When it is its turn: to be released while it waits, then to be forgotten.
+    fn turn(&self) -> u64 {
+        match self.ended {
+            Some(ended) => ended.saturating_add(REMEMBERED_MS),
+            None => self.release,
+        }
+    }
+}
+
+/// Removes everything about something that is or was scheduled.
+fn forget_in(tx: &mut Tx, id: &String, item: &Scheduled) {
+    tx.delete(&SCHEDULED, id);
+    tx.delete(&DUE, (item.turn(), id));
+    tx.delete(&OF_ROOM, (&item.room, id));
+    tx.delete(&REQUESTS, item.request);
+}
+
+/// Removes up to `most` of what is or was scheduled in a room that is being deleted; `false` if nothing was left.
+///
+/// # Errors
+/// The store's.
+pub async fn forget_room(store: &Store, room: &RoomId, most: usize) -> Result<bool, StoreError> {
+    let ids = &store.scan(&OF_ROOM, (room,), Page::first(most)).await?;
+    store
+        .transact(|mut tx: Tx| async move {
+            for ((room, id), ()) in ids {
+                match tx.get(&SCHEDULED, id).await? {
+                    Some(item) => forget_in(&mut tx, id, &item),
+                    None => tx.delete(&OF_ROOM, (room, id)),
+                }
+            }
+            Ok::<_, StoreError>((tx, ()))
+        })
+        .await?;
+    Ok(!ids.is_empty())
 }
 
 impl From<Fate> for PromptState {
@@ -220,11 +256,9 @@ async fn change(
                 let Some(mut item) = waiting(&mut tx, &id).await? else {
                     continue;
                 };
-                tx.delete(&DUE, (item.release, &id));
+                tx.delete(&DUE, (item.turn(), &id));
                 act(&mut item, &first);
-                if item.waits() {
-                    tx.put(&DUE, (item.release, &id), &())?;
-                }
+                tx.put(&DUE, (item.turn(), &id), &())?;
                 tx.put(&SCHEDULED, &id, &item)?;
             }
             Ok::<_, Error>((tx, ()))
@@ -247,12 +281,12 @@ async fn make_space(tx: &mut Tx, app: &App, event: &Scheduled, now: u64) -> Resu
     for (place, (id, item)) in over.iter().enumerate() {
         let ended = item.ended.unwrap_or_default();
         if place < too_many || ended.saturating_add(REMEMBERED_MS) < now {
-            tx.delete(&SCHEDULED, id);
-            tx.delete(&OF_ROOM, (&event.room, id));
-            tx.delete(&REQUESTS, item.request);
+            forget_in(tx, id, item);
         }
     }
-    let room = state::current(app, &event.room).await?.ok_or_else(gone)?;
+    let room = state::current_in(tx, app, &event.room)
+        .await?
+        .ok_or_else(gone)?;
     let creator = room
         .get("m.room.create", "")
         .map(|create| &create.event().sender);

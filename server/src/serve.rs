@@ -16,9 +16,10 @@ use self::{connection::Acceptor, tls::Tls};
 use crate::{
     admin::{self, Answer, Command},
     config::Config,
-    media, metrics, scheduler,
+    metrics, scheduler,
     start::{self, Options},
     state::App,
+    trimming,
 };
 
 /// Opens the server that the configuration describes and serves it until `shutdown` is cancelled.
@@ -140,7 +141,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(metrics::upkeep(self.recorder.clone()));
         tasks.spawn(scheduler::run(self.app.clone()));
-        tasks.spawn(media::run(self.app.clone()));
+        tasks.spawn(trimming::run(self.app.clone()));
         if let Some(listener) = self.operations.take() {
             let router = metrics::router(self.app.clone(), self.recorder.clone());
             tasks.spawn(async move {

@@ -5,8 +5,13 @@
 //! What an acknowledged commit wrote is on the disk.
 
 mod address;
+pub mod compact;
 pub mod engine;
+pub mod fatal;
+mod group;
 mod key;
+pub mod packed;
+pub mod postgres;
 pub mod redb;
 #[cfg(test)]
 mod suite;
@@ -17,7 +22,7 @@ pub mod watch;
 
 use std::{pin::Pin, sync::Arc};
 
-use self::engine::{Cell, Span};
+use self::engine::{Cell, Pair, Span, Write, WriteSet, head_key};
 pub use self::{
     address::{Address, STORE_FILE},
     engine::{Engine, StoreError},
@@ -184,6 +189,81 @@ impl Store {
                 .map(|value| value.map(decode).transpose())
                 .collect()
         })
+    }
+
+    /// Removes up to `most` entries whose keys begin with `prefix`, in key order; how many that were. For what nobody
+    /// writes any more: an entry that is written meanwhile may go too.
+    ///
+    /// # Errors
+    /// The engine's; nothing is removed then.
+    pub async fn erase<K: Key, V: Value>(
+        &self,
+        table: &Table<K, V>,
+        prefix: impl PrefixOf<K>,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        let found = self
+            .engine
+            .scan(Span::prefix(table.prefix(&prefix), most, false));
+        self.delete(found.await?).await
+    }
+
+    /// Removes up to `most` entries of a list with numbers up to `up_to`, the oldest first; how many. Their numbers are not
+    /// given again. Removing what somebody else has just removed changes nothing.
+    ///
+    /// # Errors
+    /// The engine's; nothing is removed then.
+    pub async fn trim<K: Key, V: Value>(
+        &self,
+        list: &List<K, V>,
+        of: impl AsKey<K>,
+        up_to: u64,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        let key = list.key(&of);
+        let last = Cell::number(key.clone(), up_to);
+        let found = self.engine.scan(Span::prefix(key, most, false)).await?;
+        let trimmed = found.into_iter().take_while(|(key, _)| *key <= last);
+        self.delete(trimmed.collect()).await
+    }
+
+    /// Removes up to `most` entries of a list that nobody appends to any more, the oldest first, and with the last of them
+    /// the memory that there was such a list; how many entries that were.
+    ///
+    /// # Errors
+    /// The engine's; nothing is removed then.
+    pub async fn erase_list<K: Key, V: Value>(
+        &self,
+        list: &List<K, V>,
+        of: impl AsKey<K>,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        let key = list.key(&of);
+        let mut found = self
+            .engine
+            .scan(Span::prefix(key.clone(), most, false))
+            .await?;
+        let removed = found.len();
+        let head = head_key(&key);
+        if removed < most && self.engine.head(key).await? > 0 {
+            found.push((head, Vec::new()));
+        }
+        self.delete(found).await?;
+        Ok(removed)
+    }
+
+    async fn delete(&self, found: Vec<Pair>) -> Result<usize, StoreError> {
+        let removed = found.len();
+        if removed > 0 {
+            let writes = found.into_iter().map(|(key, _)| Write::Delete { key });
+            self.engine
+                .commit(WriteSet {
+                    checks: Vec::new(),
+                    writes: writes.collect(),
+                })
+                .await?;
+        }
+        Ok(removed)
     }
 
     /// Tells when the list grows. Subscribe first, read second: then nothing is missed.

@@ -6,6 +6,7 @@
 //! [Syncing](https://spec.matrix.org/v1.18/client-server-api/#syncing)
 
 mod answer;
+mod deleted;
 mod devices;
 mod key_changes;
 mod notices;
@@ -40,6 +41,7 @@ use crate::{
     inbox::{
         INBOX,
         token::{Position, Tokens},
+        trim,
     },
     state::App,
     store::Watch,
@@ -65,13 +67,17 @@ async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {
         .transpose()?;
     let until = Instant::now() + request.timeout.unwrap_or_default().min(MAX_WAIT);
     let mut changes = Changes::of(&app, &me);
+    // What the client itself has said that it has.
+    let mut acknowledged = since;
     loop {
         // What it takes to put an answer together is on the heap, and gone while the poll waits.
         let answer = Box::pin(answer(&app, &me, &request, since)).await?;
-        if !answer.anew
-            && let Some(since) = since
-        {
-            to_device::delivered(&app.store, &me.user, &me.device, since.to_device).await?;
+        let acknowledged = acknowledged.take().filter(|_| !answer.anew);
+        if let Some(position) = acknowledged {
+            to_device::delivered(&app.store, &me.user, &me.device, position.to_device).await?;
+        }
+        if let Some(position) = acknowledged.or(answer.anew.then_some(answer.position)) {
+            note(&app, &me, position).await;
         }
         let done = answer.anew || request.full_state || answer.says_something();
         let waits = !done && !answer.more;
@@ -85,6 +91,13 @@ async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {
         }
         // Nothing was left unsaid up to here.
         since = Some(answer.position);
+    }
+}
+
+/// Notes how far a device is. Not worth failing for: what is not noted is noted at another sync.
+async fn note(app: &App, me: &Device, position: Position) {
+    if let Err(error) = trim::note_passed(app, me, position.inbox).await {
+        tracing::debug!(%error, "it could not be noted how far a device is");
     }
 }
 

@@ -18,7 +18,7 @@ use ruma::{
 };
 
 use crate::{
-    auth::{self, Device, Secret, TokenHash},
+    auth::{self, Asker, Device, Secret, TokenHash},
     clock::{Clock, Random},
     error::{Error, Result},
     state::App,
@@ -52,7 +52,9 @@ pub async fn require(app: &App, me: &Device, action: &str, auth: Option<&AuthDat
         let problem = (ErrorKind::Forbidden, "This is somebody else's user name.");
         return Err(ask_password(session, Some(problem)));
     }
-    match auth::verify(app, &me.user, Secret::from(proof.password.clone())).await {
+    let asker = Asker::Device(&me.device);
+    let password = Secret::from(proof.password.clone());
+    match auth::verify(app, &me.user, asker, password).await {
         Ok(_) => {
             app.uia.close(&session.id);
             Ok(())

@@ -27,7 +27,8 @@ impl Canary {
         &self.text
     }
 
-    /// Where the marker stands in these bytes: as text in any case, as UTF-16, hexadecimal or base64 at any alignment.
+    /// Where the marker stands in these bytes: as text in any case, as UTF-16, hexadecimal or base64 at any alignment,
+    /// or as the bytes for which it would stand if it were base64.
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         let lower = bytes.to_ascii_lowercase();
         self.forms()
@@ -78,6 +79,13 @@ impl Canary {
                 forms.push((engine.encode(aligned).into_bytes(), false));
             }
         }
+        // The store packs base64, and takes any long word for it.
+        for skipped in 0..4 {
+            let aligned = text.get(skipped..).unwrap_or_default();
+            let aligned = aligned.get(..aligned.len() / 4 * 4).unwrap_or_default();
+            let packed = general_purpose::STANDARD_NO_PAD.decode(aligned);
+            forms.extend(packed.map(|bytes| (bytes, false)));
+        }
         forms
     }
 }
@@ -110,6 +118,10 @@ mod tests {
                 canary.is_in(general_purpose::STANDARD.encode(&wrapped).as_bytes()),
                 "after {before:?}"
             );
+            let packed = general_purpose::STANDARD_NO_PAD
+                .decode(format!("{before}{text}abcd").get(..24).unwrap())
+                .unwrap();
+            assert!(canary.is_in(&packed), "packed after {before:?}");
             assert!(
                 canary.is_in(
                     &wrapped

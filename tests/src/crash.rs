@@ -1,248 +1,241 @@
-//! kill -9 under load, again and again: what was acknowledged must be there, once, in order.
+//! Crashes under load, again and again: what was acknowledged must be there, once, in order.
 
-use std::{ops::RangeInclusive, time::Duration};
+mod actor;
+mod key_claims;
+mod messages;
+mod prompts;
+mod settings;
+mod uploads;
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, time::Duration};
+
+use anyhow::{Context, Result};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use respite_server::scan::{Flaw, Report};
+use serde_json::json;
 use tokio::{task::JoinSet, time::sleep};
-use vodozemac::megolm::{GroupSession, InboundGroupSession, MegolmMessage, SessionConfig};
+use tokio_util::sync::CancellationToken;
 
+use self::actor::Actor;
 use crate::{
     place::{Place, Program, free_address},
     raw::{Raw, THERAPY, text_at},
 };
 
-/// Megolm, as far as the rooms know.
-const ENCRYPTED: &str = "m.room.encrypted";
+/// How many violations are told in words; further ones are only counted.
+const MAX_TOLD: usize = 20;
 
 /// How often, and under how much load.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How often the server is killed.
+    /// How often something is killed.
     pub rounds: u32,
     /// Clients of one therapist, each in a room with her; both write in it at the same time.
     pub clients: usize,
-    /// How many milliseconds the server lives under load, at random.
+    /// How many milliseconds everything lives under load, at random.
     pub lives: RangeInclusive<u64>,
+    /// Where the moments come from. The order in which requests arrive does not come from it.
+    pub seed: u64,
+}
+
+/// What must never happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Violation {
+    /// Something acknowledged is not there.
+    Lost,
+    /// Something is there twice, or two events have come of one transaction id.
+    Duplicated,
+    /// Something is not where it was acknowledged to be.
+    OutOfOrder,
+    /// A prompt was released twice, or never.
+    Prompt,
+    /// A one-time key was handed out twice.
+    Key,
+    /// An acknowledged upload cannot be read as it was sent.
+    Media,
+    /// The server's own scan finds something, or it does not come back.
+    Store,
+}
+
+impl Violation {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Lost,
+        Self::Duplicated,
+        Self::OutOfOrder,
+        Self::Prompt,
+        Self::Key,
+        Self::Media,
+        Self::Store,
+    ];
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lost => "acknowledged writes lost",
+            Self::Duplicated => "written twice",
+            Self::OutOfOrder => "out of order",
+            Self::Prompt => "prompts released other than once",
+            Self::Key => "one-time keys handed out twice",
+            Self::Media => "acknowledged media unreadable",
+            Self::Store => "store in disorder",
+        })
+    }
 }
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Messages that the server has acknowledged; all of them are there.
-    pub acknowledged: usize,
-    /// Messages that were under way when the server was killed and are there nevertheless. Sent again with the same
-    /// transaction id, they got the same event.
-    pub unheard: usize,
+    /// What was acknowledged, by kind.
+    pub acknowledged: BTreeMap<&'static str, u64>,
+    /// Requests whose answer nobody has heard, because of a crash.
+    pub unheard: u64,
+    /// What must never happen, and how often it did.
+    pub violations: BTreeMap<Violation, u64>,
+    /// The first of those in words.
+    pub told: Vec<String>,
+}
+
+impl Outcome {
+    fn heard(&mut self, what: &'static str) {
+        *self.acknowledged.entry(what).or_default() += 1;
+    }
+
+    fn violated(&mut self, what: Violation, story: String) {
+        *self.violations.entry(what).or_default() += 1;
+        if self.told.len() < MAX_TOLD {
+            self.told.push(story);
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.unheard += other.unheard;
+        for (what, count) in other.acknowledged {
+            *self.acknowledged.entry(what).or_default() += count;
+        }
+        for (what, count) in other.violations {
+            *self.violations.entry(what).or_default() += count;
+        }
+        let room = MAX_TOLD.saturating_sub(self.told.len());
+        self.told.extend(other.told.into_iter().take(room));
+    }
 }
 
 /// Runs the plan with the real program in this place.
 ///
 /// # Errors
-/// Something that was acknowledged is lost, there twice, or out of order; the server does not come back; or its own scan
-/// finds a violation.
+/// The load cannot be made: something is refused that should not be, or the server does not come back.
 pub async fn run(place: &Place, plan: &Plan) -> Result<Outcome> {
+    let mut random = StdRng::seed_from_u64(plan.seed);
     let address = free_address()?;
     let mut server = place.serve_at(&address).await?;
-    let mut writers = gather(&server, plan.clients).await?;
+    let mut actors = gather(&server, plan.clients).await?;
     let mut outcome = Outcome::default();
     for round in 1..=plan.rounds {
-        let lives = Duration::from_millis(rand::random_range(plan.lives.clone()));
-        writers = all_write(writers, server, lives)
+        let lives = Duration::from_millis(random.random_range(plan.lives.clone()));
+        actors = work_until_the_kill(actors, server, lives, &mut outcome)
             .await
             .with_context(|| format!("round {round}"))?;
         server = place
             .serve_at(&address)
             .await
             .with_context(|| format!("after round {round}"))?;
-        for writer in &mut writers {
-            outcome.unheard += usize::from(
-                writer
-                    .check()
-                    .await
-                    .with_context(|| format!("after round {round}"))?,
-            );
+        let last = round == plan.rounds;
+        for actor in &mut actors {
+            actor
+                .check(last, &mut outcome)
+                .await
+                .with_context(|| format!("after round {round}"))?;
         }
     }
-    outcome.acknowledged = writers.iter().map(|writer| writer.acknowledged.len()).sum();
     server.stop().await?;
-    let scan = place.run(&["scan"]).await?;
-    ensure!(scan.code == Some(0), "the scan after it all: {scan:?}");
+    scan(place, &mut outcome).await?;
     Ok(outcome)
 }
 
-/// A therapist and her clients, each room with its two writers.
-async fn gather(server: &Program, clients: usize) -> Result<Vec<Writer>> {
+/// The server's own look at what it holds. An upload whose answer nobody heard may have left a blob that nothing refers to;
+/// it is removed later.
+async fn scan(place: &Place, outcome: &mut Outcome) -> Result<()> {
+    let scan = place.run(&["scan", "--json"]).await?;
+    let report: Report = serde_json::from_str(&scan.out).context("no report")?;
+    let (orphans, others): (Vec<_>, Vec<_>) = report
+        .violations
+        .into_iter()
+        .partition(|violation| violation.flaw == Flaw::Orphan);
+    for violation in others {
+        outcome.violated(Violation::Store, format!("the scan finds {violation:?}"));
+    }
+    if orphans.len() as u64 > outcome.unheard {
+        let story = format!("{} blobs belong to nothing", orphans.len());
+        outcome.violated(Violation::Store, story);
+    }
+    Ok(())
+}
+
+/// Lets everybody work until the server is killed.
+async fn work_until_the_kill(
+    actors: Vec<Actor>,
+    server: Program,
+    lives: Duration,
+    outcome: &mut Outcome,
+) -> Result<Vec<Actor>> {
+    let end = CancellationToken::new();
+    let mut working = JoinSet::new();
+    for mut actor in actors {
+        let end = end.clone();
+        working.spawn(async move {
+            let mut outcome = Outcome::default();
+            actor.work(&end, &mut outcome).await?;
+            anyhow::Ok((actor, outcome))
+        });
+    }
+    sleep(lives).await;
+    server.kill().await?;
+    end.cancel();
+    let mut back = Vec::new();
+    for done in working.join_all().await {
+        let (actor, theirs) = done?;
+        outcome.add(theirs);
+        back.push(actor);
+    }
+    Ok(back)
+}
+
+/// A therapist and her clients, each room with its two writers; and those who do everything else.
+async fn gather(server: &Program, clients: usize) -> Result<Vec<Actor>> {
     let code = server
         .first_code
         .as_deref()
         .context("the server has told no code")?;
     let therapist = Raw::register(&server.url, "therapist", code).await?;
-    let mut writers = Vec::new();
+    let mut actors = Vec::new();
     for number in 1..=clients {
-        let made = therapist
-            .post(
-                &format!("{THERAPY}/invites"),
-                json!({ "kind": "individual" }),
-            )
-            .await?
-            .ok()?;
-        let client = Raw::register(
-            &server.url,
-            &format!("client{number}"),
-            &text_at(&made, "code")?,
-        )
-        .await?;
-        let room = client
-            .rooms()
-            .await?
-            .first()
-            .context("the client is in no room")?
-            .clone();
+        let (client, room) = joins_a_client(server, &therapist, &format!("client{number}")).await?;
         for person in [client, therapist.clone()] {
-            writers.push(Writer::new(person, room.clone()).await?);
+            actors.push(Actor::writes(person, room.clone()).await?);
         }
     }
-    Ok(writers)
+    let (asked, room) = joins_a_client(server, &therapist, "asked").await?;
+    actors.push(Actor::asks(therapist, asked.user.clone(), room.clone()));
+    actors.push(Actor::claims(asked.clone()).await?);
+    actors.push(Actor::uploads(asked.clone()));
+    actors.push(Actor::sorts(asked, room));
+    Ok(actors)
 }
 
-/// Lets everybody write until the server is killed.
-async fn all_write(writers: Vec<Writer>, server: Program, lives: Duration) -> Result<Vec<Writer>> {
-    let mut writing = JoinSet::new();
-    for writer in writers {
-        writing.spawn(writer.write_until_the_server_is_gone());
-    }
-    sleep(lives).await;
-    server.kill().await?;
-    writing.join_all().await.into_iter().collect()
-}
-
-/// Somebody who writes one message after the other in one room, and remembers what was acknowledged.
-struct Writer {
-    person: Raw,
-    room: String,
-    keys: GroupSession,
-    reads: InboundGroupSession,
-    /// The events of the messages 0, 1, 2 … that the server has acknowledged.
-    acknowledged: Vec<String>,
-    /// The message after those, if it is under way.
-    open: Option<Value>,
-    /// How far this device has synced.
-    since: String,
-}
-
-impl Writer {
-    async fn new(person: Raw, room: String) -> Result<Self> {
-        let since = text_at(&person.syncs(None).await?, "next_batch")?;
-        let keys = GroupSession::new(SessionConfig::version_1());
-        let reads = InboundGroupSession::new(&keys.session_key(), SessionConfig::version_1());
-        Ok(Self {
-            person,
-            room,
-            keys,
-            reads,
-            acknowledged: Vec::new(),
-            open: None,
-            since,
-        })
-    }
-
-    async fn write_until_the_server_is_gone(mut self) -> Result<Self> {
-        loop {
-            let number = self.acknowledged.len();
-            let content = match self.open.take() {
-                Some(content) => content,
-                None => self.encrypted(number),
-            };
-            let path = format!("v3/rooms/{}/send/{ENCRYPTED}/{number}", self.room);
-            match self.person.put(&path, content.clone()).await {
-                Ok(answer) => self.acknowledged.push(text_at(&answer.ok()?, "event_id")?),
-                Err(_) => {
-                    self.open = Some(content);
-                    return Ok(self);
-                }
-            }
-        }
-    }
-
-    fn encrypted(&mut self, number: usize) -> Value {
-        json!({
-            "algorithm": "m.megolm.v1.aes-sha2",
-            "ciphertext": self.keys.encrypt(message(number)).to_base64(),
-            "session_id": self.keys.session_id(),
-        })
-    }
-
-    /// Compares what is in the room with what was acknowledged. Returns whether the message under way got through too.
-    async fn check(&mut self) -> Result<bool> {
-        let path = format!("v3/rooms/{}/messages?dir=f&limit=1000", self.room);
-        let (mut mine, mut last, mut from) = (Vec::new(), None, String::new());
-        loop {
-            let page = self.person.get(&format!("{path}{from}")).await?.ok()?;
-            let events = page["chunk"].as_array().context("no events")?;
-            for event in events {
-                if event["type"] == ENCRYPTED && event["sender"] == self.person.user.as_str() {
-                    mine.push((self.number_in(event)?, text_at(event, "event_id")?));
-                }
-                last = Some(event["event_id"].clone());
-            }
-            match page["end"].as_str() {
-                Some(end) if !events.is_empty() => from = format!("&from={end}"),
-                _ => break,
-            }
-        }
-        let counted = mine.iter().map(|(number, _)| *number).eq(0..mine.len());
-        ensure!(
-            counted,
-            "{} finds messages lost, twice or out of order: {mine:?}",
-            self.person.user
-        );
-        let kept: Vec<&String> = mine.iter().map(|(_, id)| id).collect();
-        let known = kept.get(..self.acknowledged.len()).unwrap_or_default();
-        ensure!(
-            known
-                .iter()
-                .eq(&self.acknowledged.iter().collect::<Vec<_>>()),
-            "{} lost what was acknowledged",
-            self.person.user
-        );
-        self.catches_up(last).await?;
-        match mine.len() - self.acknowledged.len() {
-            0 => Ok(false),
-            1 if self.open.is_some() => Ok(true),
-            more => bail!(
-                "{more} messages of {} that nobody has sent",
-                self.person.user
-            ),
-        }
-    }
-
-    fn number_in(&mut self, event: &Value) -> Result<usize> {
-        let ciphertext = text_at(&event["content"], "ciphertext")?;
-        let plaintext = self
-            .reads
-            .decrypt(&MegolmMessage::from_base64(&ciphertext)?)?
-            .plaintext;
-        let message: Value = serde_json::from_slice(&plaintext)?;
-        Ok(text_at(&message["content"], "body")?.parse()?)
-    }
-
-    /// A sync from where they were brings them to the room's newest event.
-    async fn catches_up(&mut self, last: Option<Value>) -> Result<()> {
-        let news = self.person.syncs(Some(&self.since)).await?;
-        self.since = text_at(&news, "next_batch")?;
-        let timeline = news["rooms"]["join"][&self.room]["timeline"]["events"].as_array();
-        if let Some(newest) = timeline.and_then(|events| events.last()) {
-            ensure!(
-                Some(&newest["event_id"]) == last.as_ref(),
-                "{} misses the newest event",
-                self.person.user
-            );
-        }
-        Ok(())
-    }
-}
-
-fn message(number: usize) -> String {
-    json!({ "type": "m.room.message", "content": { "msgtype": "m.text", "body": number.to_string() } }).to_string()
+/// A client with a code of the therapist's, and their room.
+async fn joins_a_client(server: &Program, therapist: &Raw, name: &str) -> Result<(Raw, String)> {
+    let path = format!("{THERAPY}/invites");
+    let made = therapist
+        .post(&path, json!({ "kind": "individual" }))
+        .await?;
+    let code = text_at(&made.ok()?, "code")?;
+    let client = Raw::register(&server.url, name, &code).await?;
+    let room = client
+        .rooms()
+        .await?
+        .pop()
+        .context("the client is in no room")?;
+    Ok((client, room))
 }

@@ -4,10 +4,11 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use respite_server::config::Config;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -15,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{binaries, person::PATIENCE};
+use crate::{binaries, engine::Engine, person::PATIENCE};
 
 /// The program `respite-server` as it serves, in a directory of its own.
 pub struct Program {
@@ -23,12 +24,16 @@ pub struct Program {
     pub url: String,
     /// The first therapist's code, if it printed one.
     pub first_code: Option<String>,
+    /// How long it took until it served.
+    pub started_in: Duration,
     child: Child,
 }
 
 /// A directory with a configuration, the data and the log.
 pub struct Place {
     directory: TempDir,
+    /// Which engine keeps the store, as the setting says it.
+    store: String,
     config: String,
 }
 
@@ -37,8 +42,25 @@ impl Place {
     pub fn new(config: &str) -> Result<Self> {
         Ok(Self {
             directory: tempfile::tempdir()?,
+            store: String::new(),
             config: config.to_owned(),
         })
+    }
+
+    /// A place whose store this engine keeps.
+    pub fn on(engine: Engine) -> Result<Self> {
+        Self::new("")?.kept_by(engine)
+    }
+
+    /// The same place with a store of this engine's.
+    pub fn kept_by(mut self, engine: Engine) -> Result<Self> {
+        self.store = engine.setting(self.directory.path())?;
+        Ok(self)
+    }
+
+    /// The configuration, as the program reads it.
+    pub fn config(&self) -> Result<Config> {
+        Ok(Config::load(&self.written()?)?)
     }
 
     /// The data directory.
@@ -91,9 +113,11 @@ impl Place {
             .create(true)
             .append(true)
             .open(self.path("log"))?;
+        let begun = Instant::now();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         let first = timeout(PATIENCE, lines.next_line()).await??;
+        let started_in = begun.elapsed();
         let Some(first) = first else {
             bail!("the server ended: {}", self.log()?)
         };
@@ -113,6 +137,7 @@ impl Place {
         Ok(Program {
             url,
             first_code,
+            started_in,
             child,
         })
     }
@@ -129,7 +154,8 @@ impl Place {
         let begin = self.config.find('[').unwrap_or_default();
         let (top, sections) = self.config.split_at(begin);
         let own = format!(
-            "{top}[server]\ndata = {data:?}\nlisten = \"127.0.0.1:0\"\n{operations}{sections}"
+            "{}{top}[server]\ndata = {data:?}\nlisten = \"127.0.0.1:0\"\n{operations}{sections}",
+            self.store
         );
         fs::write(&path, own)?;
         Ok(path)

@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use super::{ACCOUNTS, name};
 use crate::{
-    auth::{self, Anyone, Grant, Secret, Tokens, Verified},
+    auth::{self, Anyone, Asker, DEVICES, Grant, Secret, Tokens, Verified},
     devices,
     endpoint::endpoint,
     error::{Error, Result},
@@ -65,7 +65,15 @@ async fn login(app: App, _: Anyone, request: Request) -> Result<login::v3::Respo
         Some(user) => user,
         None => nobody(),
     };
-    let verified = auth::verify(&app, user, password).await?;
+    let known = match &request.device_id {
+        Some(device) => app.store.get(&DEVICES, (user, device)).await?,
+        None => None,
+    };
+    let asker = match (&request.device_id, known) {
+        (Some(device), Some(_)) => Asker::Device(device),
+        _ => Asker::Stranger,
+    };
+    let verified = auth::verify(&app, user, asker, password).await?;
     let device = request
         .device_id
         .unwrap_or_else(|| devices::new_id(&app.random));

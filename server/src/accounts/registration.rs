@@ -32,6 +32,8 @@ use crate::{
 };
 
 const PURPOSE: &str = "register";
+/// What lookups of user names are counted as.
+const NAMES: &str = "names";
 /// Letters of a user name that nobody chose.
 const RANDOM_NAME_LETTERS: usize = 12;
 
@@ -60,8 +62,6 @@ async fn register(
     _: Anyone,
     mut request: register::v3::Request,
 ) -> Result<register::v3::Response> {
-    app.limiter
-        .take(&app.clock, Rate::registrations(&app.config.limits), "")?;
     check_possible(&app, &request)?;
     let password = request.password.take().map(Secret::from);
     if let Some(password) = &password {
@@ -74,9 +74,21 @@ async fn register(
         Some(username) => name::chosen(username, app.server_name())?,
         None => name::chosen(&app.random.text(RANDOM_NAME_LETTERS), app.server_name())?,
     };
-    check_free(&app, &user).await?;
-    let session = admit(&app, request.auth.as_ref()).await?;
+    let session = match admit(&app, request.auth.as_ref()).await {
+        Ok(session) => session,
+        Err(asked) => {
+            // A name that is taken is told before a code is asked for, but not to who looks up many of them.
+            if app.limiter.take(&app.clock, names(&app), NAMES).is_ok() {
+                check_free(&app, &user).await?;
+            }
+            return Err(asked);
+        }
+    };
 
+    // What costs nothing comes before what costs something: only who has shown a code is counted, and has anything hashed.
+    app.limiter
+        .take(&app.clock, Rate::registrations(&app.config.limits), "")?;
+    check_free(&app, &user).await?;
     let password = password.ok_or_else(|| Error::missing_param("Choose a password."))?;
     let newcomer = Newcomer {
         user,
@@ -104,8 +116,7 @@ async fn available(
     _: Anyone,
     request: get_username_availability::v3::Request,
 ) -> Result<get_username_availability::v3::Response> {
-    app.limiter
-        .take(&app.clock, Rate::lookups(&app.config.limits), "names")?;
+    app.limiter.take(&app.clock, names(&app), NAMES)?;
     check_free(&app, &name::chosen(&request.username, app.server_name())?).await?;
     Ok(get_username_availability::v3::Response::new(true))
 }
@@ -125,6 +136,10 @@ async fn validity(
         None => false,
     };
     Ok(check_registration_token_validity::v1::Response::new(valid))
+}
+
+fn names(app: &App) -> Rate {
+    Rate::lookups(&app.config.limits)
 }
 
 fn check_possible(app: &App, request: &register::v3::Request) -> Result<()> {

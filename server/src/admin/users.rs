@@ -3,7 +3,7 @@
 use ruma::{OwnedUserId, UserId};
 
 use super::{Failure, User};
-use crate::{accounts, auth::Secret, devices, state::App};
+use crate::{accounts, auth::Secret, devices, state::App, trimming};
 
 /// How many accounts are read at a time.
 const PAGE: usize = 500;
@@ -34,7 +34,7 @@ pub(super) async fn list(app: &App) -> Result<Vec<User>, Failure> {
 /// Ends an account.
 pub(super) async fn deactivate(app: &App, name: &str) -> Result<OwnedUserId, Failure> {
     let user = user_id(app, name)?;
-    accounts::deactivate(app, &user).await?;
+    trimming::erase_account(app, &user).await?;
     Ok(user)
 }
 

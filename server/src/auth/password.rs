@@ -7,8 +7,8 @@ use argon2::{
     password_hash::SaltString,
 };
 use http::StatusCode;
-use ruma::{OwnedUserId, UserId, api::error::ErrorKind};
-use tokio::sync::Semaphore;
+use ruma::{DeviceId, OwnedUserId, UserId, api::error::ErrorKind};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::Secret;
 use crate::{
@@ -30,6 +30,9 @@ pub const MIN_PASSWORD_CHARS: usize = 8;
 pub const MAX_PASSWORD_BYTES: usize = 512;
 /// How many hashings may wait for their turn before the next one is sent away.
 pub const MAX_QUEUED_HASHINGS: usize = 256;
+/// The same for people of whom nothing is known. They have a queue of their own and never all of the threads, so that
+/// however many of them come, others are not kept waiting.
+pub const MAX_QUEUED_STRANGERS: usize = 64;
 
 const SALT_BYTES: usize = 16;
 const RETRY_HASHING: Duration = Duration::from_secs(2);
@@ -41,6 +44,22 @@ pub struct Hasher {
     params: Params,
     slots: Arc<Semaphore>,
     queue: Arc<Semaphore>,
+    strangers: Strangers,
+}
+
+#[derive(Clone)]
+struct Strangers {
+    slots: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+}
+
+/// Who has a password hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker<'a> {
+    /// Somebody of whom nothing is known.
+    Stranger,
+    /// A device of the account, or somebody who knows its id: it is known to those who share a room with its owner.
+    Device(&'a DeviceId),
 }
 
 /// Proof that somebody gave an account's password, while the account keeps that password.
@@ -58,10 +77,14 @@ impl Hasher {
             params,
             slots: Arc::new(Semaphore::new(at_once)),
             queue: Arc::new(Semaphore::new(MAX_QUEUED_HASHINGS)),
+            strangers: Strangers {
+                slots: Arc::new(Semaphore::new(at_once.div_ceil(2))),
+                queue: Arc::new(Semaphore::new(MAX_QUEUED_STRANGERS)),
+            },
         }
     }
 
-    /// The hash of a new password.
+    /// The hash of a new password, of somebody who has shown what it takes to set one.
     ///
     /// # Errors
     /// 429 when too many hashings wait already.
@@ -80,7 +103,16 @@ impl Hasher {
     ///
     /// # Errors
     /// 429 when too many hashings wait already.
-    pub async fn matches(&self, password: Secret, hash: Option<String>) -> Result<bool> {
+    pub async fn matches(
+        &self,
+        asker: Asker<'_>,
+        password: Secret,
+        hash: Option<String>,
+    ) -> Result<bool> {
+        let _turn = match asker {
+            Asker::Stranger => Some(self.strangers.turn().await?),
+            Asker::Device(_) => None,
+        };
         self.run(move |argon2| {
             let password = password.expose().as_bytes();
             match &hash {
@@ -100,10 +132,7 @@ impl Hasher {
         &self,
         work: impl FnOnce(Argon2<'static>) -> argon2::password_hash::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let _queued = self
-            .queue
-            .try_acquire()
-            .map_err(|_| Error::limit_exceeded(RETRY_HASHING))?;
+        let _queued = queued(&self.queue)?;
         // The permit goes along, so that a request that was given up still counts while its hash is being made.
         let slot = Arc::clone(&self.slots)
             .acquire_owned()
@@ -120,14 +149,42 @@ impl Hasher {
     }
 }
 
+impl Strangers {
+    /// Waits until it is a stranger's turn to wait among the others.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        let _queued = queued(&self.queue)?;
+        Arc::clone(&self.slots)
+            .acquire_owned()
+            .await
+            .map_err(Error::internal)
+    }
+}
+
+fn queued(queue: &Semaphore) -> Result<SemaphorePermit<'_>> {
+    queue
+        .try_acquire()
+        .map_err(|_| Error::limit_exceeded(RETRY_HASHING))
+}
+
 /// Checks an account's password. Unknown accounts, deactivated ones and wrong passwords are told apart neither by the
-/// answer nor by the time that it takes; each failure makes the next attempt wait longer.
+/// answer nor by the time that it takes; each failure makes the next attempt wait longer. Failures are counted for
+/// strangers together and for each device of the account by itself: whoever guesses from elsewhere does not keep the owner
+/// out of a device that they have.
 ///
 /// # Errors
 /// 403 `M_FORBIDDEN` for a wrong password, 429 `M_LIMIT_EXCEEDED` after too many.
-pub async fn verify(app: &App, user: &UserId, password: Secret) -> Result<Verified> {
+pub async fn verify(
+    app: &App,
+    user: &UserId,
+    asker: Asker<'_>,
+    password: Secret,
+) -> Result<Verified> {
     let patience = Backoff::failed_logins(&app.config.limits);
-    app.limiter.attempt(&app.clock, patience, user.as_str())?;
+    let who = match asker {
+        Asker::Stranger => user.to_string(),
+        Asker::Device(device) => format!("{user} {device}"),
+    };
+    app.limiter.attempt(&app.clock, patience, &who)?;
     let hash = app.store.get(&PASSWORDS, user).await?;
     let fits = password.expose().len() <= MAX_PASSWORD_BYTES;
     let tried = if fits {
@@ -135,10 +192,10 @@ pub async fn verify(app: &App, user: &UserId, password: Secret) -> Result<Verifi
     } else {
         Secret::from(String::new())
     };
-    let matches = app.hasher.matches(tried, hash.clone()).await?;
+    let matches = app.hasher.matches(asker, tried, hash.clone()).await?;
     match hash {
         Some(hash) if matches && fits => {
-            app.limiter.forgive(patience, user.as_str());
+            app.limiter.forgive(patience, &who);
             Ok(Verified {
                 user: user.to_owned(),
                 hash,
@@ -194,3 +251,6 @@ pub fn check_quality(password: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use crate::{
 pub const REFRESH_TOKENS: Table<TokenHash, Refreshes> = Table::new(0x0103, "refresh_tokens");
 
 /// The devices of each account, with the tokens that each was given. Of a device, the server knows its id and when it first
-/// logged in: no name (it tells what people own), no address, no time of use.
+/// logged in: no name (it tells what people own), no address; and, in the inbox, the day of its last sync.
 pub const DEVICES: Table<(OwnedUserId, OwnedDeviceId), Registered> = Table::new(0x0104, "devices");
 
 /// How many devices an account may have.

@@ -15,7 +15,7 @@ use ruma::{
     serde::Raw,
 };
 
-use super::{guarded, own};
+use super::{guarded, of_room_in, own};
 use crate::{
     account_data::{get, set_in},
     auth::Device,
@@ -97,6 +97,9 @@ async fn set_of_room(
 async fn set(app: &App, me: &Device, room: Option<&RoomId>, kind: &str, json: &str) -> Result<()> {
     app.store
         .transact(async |mut tx| {
+            if let Some(room) = room {
+                of_room_in(&mut tx, me, room).await?;
+            }
             set_in(&mut tx, &me.user, room, kind, json).await?;
             Ok::<_, Error>((tx, ()))
         })

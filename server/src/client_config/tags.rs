@@ -9,7 +9,7 @@ use ruma::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{guarded, own};
+use super::{guarded, of_room_in, own};
 use crate::{
     account_data::{ACCOUNT_DATA, get, set_in},
     auth::Device,
@@ -100,6 +100,7 @@ async fn change(
 ) -> Result<()> {
     app.store
         .transact(async |mut tx| {
+            of_room_in(&mut tx, me, room).await?;
             let before = tx
                 .get(&ACCOUNT_DATA, (&*me.user, room.as_str(), TAG))
                 .await?;

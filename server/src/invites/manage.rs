@@ -9,13 +9,13 @@ use respite_protocol::{
 };
 use ruma::{MilliSecondsSinceUnixEpoch, UInt, UserId};
 
-use super::{Code, FORGOTTEN_AFTER, ID_LETTERS, INVITES, Invite, MADE, code};
+use super::{Code, ID_LETTERS, INVITES, Invite, MADE, MAKERS, code};
 use crate::{
-    auth::{Therapist, TokenHash},
+    auth::{PASSWORDS, Therapist, TokenHash},
     endpoint::endpoint,
     error::{Error, Result},
     state::App,
-    store::{Page, StoreError},
+    store::{Page, StoreError, Turns, Tx},
 };
 
 /// What a code is for.
@@ -35,11 +35,9 @@ pub(super) fn router() -> Router<App> {
 }
 
 pub(super) async fn make(app: &App, terms: Terms<'_>) -> Result<Code> {
+    static TURNS: Turns = Turns::new();
     check_terms(&terms)?;
-    let forgotten = match terms.made_by {
-        Some(maker) => make_room(app, maker).await?,
-        None => Vec::new(),
-    };
+    let _turn = TURNS.wait(terms.made_by).await;
     let invite = Invite {
         id: app.random.text(ID_LETTERS),
         role: terms.role,
@@ -56,17 +54,12 @@ pub(super) async fn make(app: &App, terms: Terms<'_>) -> Result<Code> {
         .ok_or_else(|| Error::internal("a new code that is not known again"))?;
     app.store
         .transact(|mut tx| async {
-            for (id, hash) in &forgotten {
-                tx.delete(&INVITES, *hash);
-                if let Some(maker) = &invite.made_by {
-                    tx.delete(&MADE, (maker, id));
-                }
-            }
-            tx.put(&INVITES, hash, &invite)?;
             if let Some(maker) = &invite.made_by {
+                make_place_in(&mut tx, app, maker).await?;
                 tx.put(&MADE, (maker, &invite.id), &hash)?;
             }
-            Ok::<_, StoreError>((tx, ()))
+            tx.put(&INVITES, hash, &invite)?;
+            Ok::<_, Error>((tx, ()))
         })
         .await?;
     Ok(Code {
@@ -154,25 +147,32 @@ fn check_terms(terms: &Terms<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What of somebody's codes may be forgotten, so that a new one has its place.
-async fn make_room(app: &App, maker: &UserId) -> Result<Vec<(String, TokenHash)>> {
+/// Makes sure that somebody may make one more code, and forgets what is in its way. Two who do so at the same time run into
+/// each other, so that what is counted here is all there is.
+async fn make_place_in(tx: &mut Tx, app: &App, maker: &UserId) -> Result<()> {
+    let made = tx.get(&MAKERS, maker).await?.unwrap_or_default();
+    tx.put(&MAKERS, maker, &made.saturating_add(1))?;
+    if tx.get(&PASSWORDS, maker).await?.is_none() {
+        return Err(Error::forbidden("This account is deactivated."));
+    }
     let now = app.clock.millis();
-    let old = u64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(u64::MAX);
-    let invites = made_by(app, maker).await?;
-    let (dead, open): (Vec<_>, Vec<_>) = invites
+    let (open, dead): (Vec<_>, Vec<_>) = made_by(app, maker)
+        .await?
         .into_iter()
-        .partition(|(_, invite)| invite.uses_left == 0 || invite.expires <= now);
+        .partition(|(_, invite)| invite.works(now));
     if open.len() >= api::MAX_OPEN_INVITES {
         return Err(Error::forbidden(
             "You have too many codes open. Revoke some of them first.",
         ));
     }
     let crowded = open.len() + dead.len() >= api::MAX_OPEN_INVITES;
-    Ok(dead
-        .into_iter()
-        .filter(|(_, invite)| crowded || invite.created.saturating_add(old) <= now)
-        .map(|(hash, invite)| (invite.id, hash))
-        .collect())
+    for (hash, invite) in dead {
+        if crowded || invite.is_old(now) {
+            tx.delete(&INVITES, hash);
+            tx.delete(&MADE, (maker, &invite.id));
+        }
+    }
+    Ok(())
 }
 
 async fn made_by(app: &App, maker: &UserId) -> Result<Vec<(TokenHash, Invite)>, StoreError> {

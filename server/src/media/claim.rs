@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{EXPIRY, MEDIA, Media, RESERVED, RESERVED_BY, ROOM_MEDIA, USAGE, Usage, keep, reserve};
 use crate::{
     error::{Error, Result},
+    rooms::{not_in_room, state::ROOMS},
     state::App,
     store::{StoreError, Table, Tx},
 };
@@ -258,6 +259,8 @@ async fn enter_in(tx: &mut Tx, id: &str, upload: &Upload, media: &Media) -> Resu
     }
     tx.put(&MEDIA, id, media)?;
     if let Some(room) = &media.room {
+        // The room may have been deleted during the upload.
+        tx.get(&ROOMS, room).await?.ok_or_else(not_in_room)?;
         tx.put(&ROOM_MEDIA, (room, id), &())?;
     }
     Ok(())

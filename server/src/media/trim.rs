@@ -40,29 +40,6 @@ pub struct Walk {
     after: Option<String>,
 }
 
-/// How long nothing is done after a step that had something to do, so that requests come first.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long nothing is done after a step that had nothing to do, or failed.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-
-/// Trims until the server stops.
-pub async fn run(app: App) {
-    loop {
-        let pause = match trim_step(&app).await {
-            Ok(true) => PAUSE,
-            Ok(false) => LOOK_AGAIN,
-            Err(error) => {
-                tracing::warn!(?error, "uploads could not be trimmed; it is tried again");
-                LOOK_AGAIN
-            }
-        };
-        tokio::select! {
-            () = app.shutdown.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
 /// One small step; whether anything was to be done.
 ///
 /// # Errors

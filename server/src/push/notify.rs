@@ -15,6 +15,8 @@ use crate::{
 
 /// How many old notifications one step forward removes.
 const TRIMMED_AT_ONCE: usize = 500;
+/// How many unread notifications of a room are kept for somebody who never reads: as many as can be paged back to.
+pub const KEPT_NOTIFICATIONS: u64 = 1_000;
 
 /// An event that is being appended to a room.
 #[derive(Clone, Copy, Debug)]
@@ -179,6 +181,59 @@ pub async fn read_up_to_in(
     }
     (read.notified, read.highlighted) = (notified, highlighted);
     tx.put(&READ, of, &read)
+}
+
+/// Removes up to `most` notifications that somebody has neither read nor will page back to; how many. They are still
+/// counted as unread.
+///
+/// # Errors
+/// The store's.
+pub async fn trim(
+    store: &Store,
+    user: &UserId,
+    room: &RoomId,
+    most: usize,
+) -> Result<usize, StoreError> {
+    let of = (user, room);
+    let beyond = |head: u64| head.saturating_sub(KEPT_NOTIFICATIONS);
+    let notified = beyond(store.head(&NOTIFICATIONS, of).await?);
+    if notified == 0 {
+        return Ok(0);
+    }
+    let removed = store.trim(&NOTIFICATIONS, of, notified, most).await?;
+    let highlighted = beyond(store.head(&HIGHLIGHTS, of).await?);
+    if removed > 0 || highlighted == 0 {
+        return Ok(removed);
+    }
+    store.trim(&HIGHLIGHTS, of, highlighted, most).await
+}
+
+/// Removes up to `most` of what is known of somebody's notifications in a room that is being deleted, or that they have
+/// left for good; `false` if nothing was left.
+///
+/// # Errors
+/// The store's.
+pub async fn forget_room(
+    store: &Store,
+    user: &UserId,
+    room: &RoomId,
+    most: usize,
+) -> Result<bool, StoreError> {
+    let of = (user, room);
+    if store.erase_list(&NOTIFICATIONS, of, most).await? == most
+        || store.erase_list(&HIGHLIGHTS, of, most).await? == most
+    {
+        return Ok(true);
+    }
+    if store.get(&READ, of).await?.is_some() {
+        store
+            .transact(|mut tx| async move {
+                tx.delete(&READ, of);
+                Ok::<_, StoreError>((tx, ()))
+            })
+            .await?;
+    }
+    Ok(false)
 }
 
 /// The number of the last entry of a list whose event stands at or before `position`; entries up to `read` do. Positions

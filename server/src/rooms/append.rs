@@ -9,11 +9,14 @@ use super::draft::Draft;
 use crate::{
     error::{Error, Result},
     state::App,
-    store::{Slot, Table, Tx},
+    store::{Page, Slot, StoreError, Table, Tx},
 };
 
-/// What became of a request: SHA-256 of user, device, room and transaction id, so that a client's words are not kept.
-pub const TRANSACTIONS: Table<[u8; 32], OwnedEventId> = Table::new(0x0405, "transactions");
+/// What became of a request: the week in which it came, and SHA-256 of user, device, room and transaction id, so that a
+/// client's words are not kept. A request is known for the rest of its week and all of the next.
+pub const TRANSACTIONS: Table<(u64, [u8; 32]), OwnedEventId> = Table::new(0x0405, "transactions");
+
+const WEEK_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// An event that is to enter a room. Its words have passed the gate.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,20 +78,23 @@ pub async fn send(
     txn: Option<(&DeviceId, &TransactionId)>,
 ) -> Result<OwnedEventId> {
     let record = txn.map(|(device, id)| transaction_key(sender, device, room_id, id));
+    let week = app.clock.millis() / WEEK_MS;
     let event = &event;
     let mut committed = app
         .store
         .transact(|mut tx: Tx| async move {
-            if let Some(record) = record
-                && let Some(sent) = tx.get(&TRANSACTIONS, record).await?
-            {
-                return Ok::<_, Error>((tx, (sent, None)));
+            if let Some(record) = record {
+                for week in [week, week.saturating_sub(1)] {
+                    if let Some(sent) = tx.get(&TRANSACTIONS, (week, record)).await? {
+                        return Ok::<_, Error>((tx, (sent, None)));
+                    }
+                }
             }
             let mut draft = Draft::open(&mut tx, app, room_id).await?;
             let event_id = draft.push(&mut tx, sender, event.clone()).await?.event_id;
             let written = draft.close(&mut tx)?;
             if let Some(record) = record {
-                tx.put(&TRANSACTIONS, record, &event_id)?;
+                tx.put(&TRANSACTIONS, (week, record), &event_id)?;
             }
             if let Some((device, id)) = txn {
                 // Before the commit, since whoever waits for the event is woken by it.
@@ -101,6 +107,22 @@ pub async fn send(
         written.settle(app, &committed);
     }
     Ok(committed.value.0)
+}
+
+/// Forgets up to `most` requests that came before last week; `false` if there was none. Costs one read then.
+///
+/// # Errors
+/// The store's.
+pub async fn forget_requests(app: &App, most: usize) -> Result<bool, StoreError> {
+    let week = app.clock.millis() / WEEK_MS;
+    let oldest = app.store.scan(&TRANSACTIONS, (), Page::first(1)).await?;
+    match oldest.first() {
+        Some(((oldest, _), _)) if oldest.saturating_add(1) < week => {
+            app.store.erase(&TRANSACTIONS, (*oldest,), most).await?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Puts an event into a room, inside somebody else's transaction. Two state events of one room need a [`Draft`].

@@ -11,7 +11,7 @@ use crate::{
     auth::Device,
     error::{Error, Result},
     state::App,
-    store::{List, Numbered, Table},
+    store::{List, Numbered, Table, packed},
 };
 
 /// The rooms' timelines: one line of events each, numbered from 1 on (the event's position).
@@ -25,6 +25,7 @@ pub const EVENT_POSITIONS: Table<OwnedEventId, Numbered<OwnedRoomId>> =
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredEvent {
     /// Its id: the reference hash of its PDU.
+    #[serde(with = "packed::event_id")]
     pub event_id: OwnedEventId,
     /// The room.
     pub room_id: OwnedRoomId,
@@ -37,6 +38,7 @@ pub struct StoredEvent {
     /// Milliseconds since 1970.
     pub origin_server_ts: u64,
     /// The content, as canonical JSON.
+    #[serde(with = "packed::text")]
     pub content: String,
     /// The event that this one redacts.
     pub redacts: Option<OwnedEventId>,
@@ -72,16 +74,20 @@ fn membership_in(content: &str) -> Option<MembershipState> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
     /// The events that allow it.
+    #[serde(with = "packed::event_ids")]
     pub auth_events: Vec<OwnedEventId>,
     /// The events that it follows.
+    #[serde(with = "packed::event_ids")]
     pub prev_events: Vec<OwnedEventId>,
     /// How far from the room's creation it is.
     pub depth: u64,
     /// The SHA-256 of the content as it was when it was sent, in base64.
+    #[serde(with = "packed::text")]
     pub hash: String,
     /// Which of the server's keys signed it.
     pub key_id: String,
     /// The signature, in base64.
+    #[serde(with = "packed::text")]
     pub signature: String,
 }
 

@@ -5,6 +5,7 @@
 mod acquaintance;
 mod change;
 mod endpoints;
+mod unname;
 
 use std::collections::BTreeSet;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     acquaintance::acquainted,
     change::{announce_profile, ban, forget, invite, join, kick, knock, leave, unban},
+    unname::unname,
 };
 pub(super) use self::{
     change::{authorised_by, content, exists, invitation},

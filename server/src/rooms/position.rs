@@ -38,21 +38,34 @@ pub async fn parse(app: &App, me: &Device, room_id: &RoomId, token: &str) -> Res
     }
 }
 
-/// The room's newest event that was in somebody's inbox by then; the room's end, if that is too long ago to be found.
+/// The room's newest event that was in somebody's inbox by then. Where that is not in the inbox any more, it is the one
+/// before the room's next event there; the room's end, if there is none, or all that is too far away to be found.
 async fn in_inbox(store: &Store, user: &UserId, room_id: &RoomId, until: u64) -> Result<u64> {
+    let is_of_room = |entry: &Entry| matches!(entry, Entry::Event(room) if room == room_id);
     let mut before = until.saturating_add(1);
     for _ in 0..MAX_SEARCHED / PAGE {
         let page = store.before(&INBOX, user, before, PAGE).await?;
-        let found = page
-            .iter()
-            .find(|(_, entry)| matches!(&entry.value, Entry::Event(room) if room == room_id));
-        if let Some((_, entry)) = found {
+        if let Some((_, entry)) = page.iter().find(|(_, entry)| is_of_room(&entry.value)) {
             return Ok(entry.number());
         }
-        match page.last() {
-            Some((number, _)) if page.len() == PAGE => before = *number,
-            _ => return Ok(0),
+        let Some((oldest, _)) = page.last() else {
+            break;
+        };
+        before = *oldest;
+    }
+    if before <= 1 {
+        return Ok(0);
+    }
+    let mut after = until;
+    for _ in 0..MAX_SEARCHED / PAGE {
+        let page = store.after(&INBOX, user, after, PAGE).await?;
+        if let Some((_, entry)) = page.iter().find(|(_, entry)| is_of_room(&entry.value)) {
+            return Ok(entry.number().saturating_sub(1));
         }
+        let Some((newest, _)) = page.last() else {
+            break;
+        };
+        after = *newest;
     }
     Ok(store.head(&super::event::TIMELINE, room_id).await?)
 }

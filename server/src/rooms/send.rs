@@ -12,7 +12,7 @@ use ruma::{
 use super::{
     access,
     append::{NewEvent, send},
-    membership, not_in_room,
+    membership, named, not_in_room,
     state::{self, RoomState},
 };
 use crate::{
@@ -89,6 +89,7 @@ async fn send_state(
             encrypted: state.is_encrypted(),
         };
         content = ciphertext::state_event(&kind, &key, content, context)?;
+        named::exist(&app.store, &kind, &content, Some(&state)).await?;
         if kind == "m.room.member" {
             content = with_pseudonym(&app, &me, &key, content).await?;
         }

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     error::Result,
     state::App,
-    store::{Numbered, Page, Store, StoreError, Table},
+    store::{Numbered, Page, Store, StoreError, Table, Tx},
 };
 
 /// The rooms. The number is the position of the room's last state event; only what changes the state rewrites the row,
@@ -90,6 +90,21 @@ impl StateEntry {
 /// The store's.
 pub async fn current(app: &App, room_id: &RoomId) -> Result<Option<Arc<RoomState>>> {
     match app.store.get(&ROOMS, room_id).await? {
+        Some(room) => of_row(app, room_id, &room).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The room's state as the transaction will find it at its commit: if it has changed by then, the transaction runs again.
+///
+/// # Errors
+/// The store's.
+pub async fn current_in(
+    tx: &mut Tx,
+    app: &App,
+    room_id: &RoomId,
+) -> Result<Option<Arc<RoomState>>> {
+    match tx.get(&ROOMS, room_id).await? {
         Some(room) => of_row(app, room_id, &room).await.map(Some),
         None => Ok(None),
     }

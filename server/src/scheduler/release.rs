@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DUE, Fate, SCHEDULED, Scheduled};
+use super::{DUE, Fate, SCHEDULED, Scheduled, forget_in};
 use crate::{
     error::{Error, Result},
     gate,
@@ -41,7 +41,7 @@ pub async fn run(app: App) {
     }
 }
 
-/// Releases or drops everything that is due now; returns how much that was.
+/// Releases or drops everything that is due now, and forgets what ended long ago; returns how much that was.
 ///
 /// # Errors
 /// The store's; what was not yet released stays scheduled.
@@ -57,11 +57,11 @@ pub async fn release_due(app: &App) -> Result<usize> {
         if due.is_empty() {
             return Ok(done);
         }
-        for ((_, id), ()) in due {
-            match settle(app, &id, now, true).await {
+        for ((time, id), ()) in due {
+            match settle(app, (time, &id), now, true).await {
                 Err(Error::Matrix { status, .. }) if status.is_client_error() => {
                     // The sender may not write there any more: nobody would ever be able to release it.
-                    settle(app, &id, now, false).await?;
+                    settle(app, (time, &id), now, false).await?;
                 }
                 settled => settled?,
             }
@@ -70,17 +70,22 @@ pub async fn release_due(app: &App) -> Result<usize> {
     }
 }
 
-/// Takes one item off the schedule, and releases it in the same commit if it is to be released.
-async fn settle(app: &App, id: &String, now: u64, may_release: bool) -> Result<()> {
+/// Takes one item off the schedule, and releases it in the same commit if it is to be released. What was taken off long ago
+/// is forgotten.
+async fn settle(app: &App, (time, id): (u64, &String), now: u64, may_release: bool) -> Result<()> {
     app.store
         .transact(|mut tx: Tx| async move {
+            tx.delete(&DUE, (time, id));
             let Some(mut item) = tx.get(&SCHEDULED, id).await? else {
                 return Ok((tx, ()));
             };
-            if !item.waits() || item.release > now {
+            if item.turn() > now {
                 return Ok((tx, ()));
             }
-            tx.delete(&DUE, (item.release, id));
+            if !item.waits() {
+                forget_in(&mut tx, id, &item);
+                return Ok((tx, ()));
+            }
             let event = item.event.take();
             let fate = match event {
                 Some((kind, content)) if may_release && wanted(&app.store, &item, now).await? => {
@@ -97,6 +102,7 @@ async fn settle(app: &App, id: &String, now: u64, may_release: bool) -> Result<(
                 _ => Fate::Dropped,
             };
             item.end(fate, now);
+            tx.put(&DUE, (item.turn(), id), &())?;
             tx.put(&SCHEDULED, id, &item)?;
             Ok::<_, Error>((tx, ()))
         })

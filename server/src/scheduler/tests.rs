@@ -287,15 +287,29 @@ async fn a_check_in_of_someone_who_has_left_is_dropped() {
         .await
         .unwrap();
     assert_eq!(night.at(1, &[&id]).await, (0, vec![Fate::Dropped]));
-    assert!(
-        night
-            .app
-            .store
-            .scan(&DUE, (), Page::first(1))
-            .await
-            .unwrap()
-            .is_empty()
-    );
+}
+
+#[tokio::test]
+async fn what_became_of_a_check_in_is_forgotten_after_a_month() {
+    let night = Night::begin().await;
+    let released = night.plan(1, night.check_in(1)).await;
+    let cancelled = night.plan(2, night.check_in(2)).await;
+    night.at(1, &[]).await;
+    cancel(&night.app, &night.nurse, &cancelled).await.unwrap();
+    let waiting = night.plan(3, night.check_in(31 * 24)).await;
+    let fates = vec![Fate::Released, Fate::Cancelled, Fate::Waiting];
+    let ids = [&released, &cancelled, &waiting];
+    assert_eq!(night.at(30 * 24, &ids).await, (1, fates));
+    assert_eq!(night.at(30 * 24 + 1, &[]).await.0, 1);
+    let store = &night.app.store;
+    let kept = of_room(store, &night.room).await.unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].0, waiting);
+    let all = Page::first(10);
+    assert_eq!(store.scan(&SCHEDULED, (), all).await.unwrap().len(), 1);
+    assert_eq!(store.scan(&OF_ROOM, (), all).await.unwrap().len(), 1);
+    assert_eq!(store.scan(&REQUESTS, (), all).await.unwrap().len(), 1);
+    assert_eq!(store.scan(&DUE, (), all).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

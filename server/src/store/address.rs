@@ -10,7 +10,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    compact,
     engine::{Engine, StoreError},
+    postgres::Postgres,
     redb::Redb,
 };
 
@@ -49,9 +51,15 @@ impl Address {
         match self {
             Self::Redb(_) => {
                 let file = self.file(data);
-                blocking(move || Ok(Arc::new(Redb::open(&file, cache)?) as Arc<dyn Engine>)).await
+                blocking(move || {
+                    let engine = Redb::open(&file, cache)?;
+                    compact::remove_unfinished(&file)?;
+                    Ok(Arc::new(engine) as Arc<dyn Engine>)
+                })
+                .await
             }
-            Self::Sled(_) | Self::Postgres(_) => Err(StoreError::Unavailable(
+            Self::Postgres(url) => Ok(Arc::new(Postgres::open(url).await?)),
+            Self::Sled(_) => Err(StoreError::Unavailable(
                 "this engine is not built yet".to_owned(),
             )),
         }
@@ -67,7 +75,7 @@ impl Address {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(act)

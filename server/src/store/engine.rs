@@ -197,3 +197,13 @@ pub fn head_key(list: &[u8]) -> Vec<u8> {
     key.extend_from_slice(list);
     key
 }
+
+/// A list's head as it is kept.
+///
+/// # Errors
+/// It is no number.
+pub fn head_number(bytes: &[u8]) -> Result<u64, StoreError> {
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| {
+        StoreError::Damaged("the number of a list's last entry has another size".to_owned())
+    })
+}

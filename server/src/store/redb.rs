@@ -1,25 +1,30 @@
 //! The engine for one machine: a redb file, one writer thread that groups commits, readers beside it.
 
 mod file;
+mod overlay;
+mod synced;
 mod writer;
 
 use std::{
     ops::Bound,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use self::{
     file::{Disk, OnDisk, explain},
-    writer::{Job, Writer},
+    writer::Writer,
 };
 use super::{
-    engine::{Cell, Engine, Pair, Snapshot, Span, StoreError, Write, WriteSet, head_key},
+    engine::{self, Engine, Pair, Snapshot, Span, StoreError, WriteSet, head_key},
+    fatal::Fatal,
+    group::{self, Job, MAX_QUEUED_COMMITS},
     watch::{Watch, Watchers},
 };
 
@@ -28,15 +33,6 @@ const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries
 
 /// How much of the file redb keeps in memory, if nothing else is asked for; the operating system keeps the rest of it.
 pub const DEFAULT_CACHE_BYTES: usize = 16 << 20;
-
-/// How many commits may wait for the writer. Who comes when the queue is full waits for a place.
-pub const MAX_QUEUED_COMMITS: usize = 1024;
-
-/// How many commits share one sync of the disk.
-pub const MAX_GROUP_COMMITS: usize = 256;
-
-/// A group takes no further commit once it has this many bytes.
-pub const MAX_GROUP_BYTES: usize = 8 << 20;
 
 /// How often a read is tried anew on a file that had to be opened again.
 const MAX_READ_ATTEMPTS: usize = 3;
@@ -55,13 +51,14 @@ pub struct Redb {
 
 impl Redb {
     /// Opens the store at `path`, or makes a new one if there is no file; `cache_bytes` is how much of it redb may keep
-    /// in memory. Blocks: after a crash, reading through the whole file takes seconds for each gigabyte.
+    /// in memory. Blocks: after a crash, reading through the whole file takes seconds for each gigabyte. From then on, a
+    /// sync of the file that fails ends the process.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process has it open, [`StoreError::Damaged`] if it is not a whole store (the
     /// file is left as it is), [`StoreError::Unavailable`] if the directory cannot be written to.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let disk = OnDisk::new(path, cache_bytes);
+        let disk = OnDisk::new(path, cache_bytes, Fatal::exit());
         let database = disk.open_or_create()?;
         Self::start(database, Box::new(disk))
     }
@@ -71,6 +68,7 @@ impl Redb {
         let state = RwLock::new(State {
             opened: 0,
             database: Some(database),
+            reads_only: None,
         });
         let file = Arc::new(File { state, disk });
         let watchers = Watchers::default();
@@ -136,19 +134,12 @@ impl Engine for Redb {
     async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
         let key = head_key(&list);
         let found = self.read(move |entries| value_at(entries, &key)).await?;
-        found.map_or(Ok(0), |bytes| file::head_number(&bytes))
+        found.map_or(Ok(0), |bytes| engine::head_number(&bytes))
     }
 
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {
-        check_references(&writes)?;
-        let stopped = || StoreError::Unavailable("the writer has stopped".to_owned());
-        let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        let (answer, answered) = oneshot::channel();
-        queue
-            .send(Job::new(writes, answer))
-            .await
-            .map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        let queue = self.queue.as_ref().ok_or_else(group::stopped)?;
+        group::submit(queue, writes).await
     }
 
     fn watch(&self, list: Vec<u8>) -> Watch {
@@ -196,7 +187,19 @@ struct State {
     opened: u64,
     /// `None` when the last attempt to open it failed, and after the end.
     database: Option<Database>,
+    /// The disk did not even take what redb writes to open the file, so that it may only be read.
+    reads_only: Option<ReadsOnly>,
 }
+
+#[derive(Clone, Copy)]
+struct ReadsOnly {
+    since: Instant,
+    /// How long it took to open.
+    cost: Duration,
+}
+
+/// A file that may only be read is tried again after this many times what opening it took: most of the time is for readers.
+const PATIENCE: u32 = 4;
 
 impl File {
     /// Runs a read on the newest state; opens the file again if an earlier failure has closed it.
@@ -237,16 +240,53 @@ impl File {
         (state.opened, result)
     }
 
-    /// Opens the file again, unless somebody else has done so since the opening `seen`.
+    /// Opens the file again, unless somebody else has done so since the opening `seen`; to be read only, if the disk does
+    /// not take what has to be written for that.
     fn open_again(&self, seen: u64) -> Result<(), StoreError> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.opened == seen {
-            state.database = None;
-            let database = self.disk.open().map_err(|error| explain(&error))?;
-            state.database = Some(database);
+        let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.opened != seen {
+            return Ok(());
+        }
+        match self.reopen(state) {
+            (Some(error), false) => Err(explain(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sees to it that what is written goes to the disk.
+    fn be_writable(&self) -> Result<(), redb::Error> {
+        let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match state.reads_only {
+            None => Ok(()),
+            Some(ReadsOnly { since, cost }) if since.elapsed() < PATIENCE * cost => {
+                Err(redb::Error::PreviousIo)
+            }
+            Some(_) => self.reopen(state).0.map_or(Ok(()), Err),
+        }
+    }
+
+    /// What kept the file from being opened, and whether it can be read nevertheless.
+    fn reopen(&self, mut state: RwLockWriteGuard<'_, State>) -> (Option<redb::Error>, bool) {
+        let since = Instant::now();
+        state.database = None;
+        state.reads_only = None;
+        let error = match self.disk.open() {
+            Ok(database) => {
+                state.database = Some(database);
+                None
+            }
+            Err(error) => {
+                state.database = self.disk.open_to_read().ok();
+                let cost = since.elapsed();
+                state.reads_only = state.database.as_ref().map(|_| ReadsOnly { since, cost });
+                Some(error)
+            }
+        };
+        let readable = state.database.is_some();
+        if error.is_none() || readable {
             state.opened += 1;
         }
-        Ok(())
+        (error, readable)
     }
 
     fn close(&self) {
@@ -284,30 +324,6 @@ fn collect<'a>(
             Ok((key.value().to_vec(), value.value().to_vec()))
         })
         .collect()
-}
-
-/// A number can only be used after the append that it is given to.
-fn check_references(writes: &WriteSet) -> Result<(), StoreError> {
-    let mut appends = 0;
-    for write in &writes.writes {
-        let (cells, appended): ([Option<&Cell>; 2], usize) = match write {
-            Write::Put { key, value } => ([Some(key), Some(value)], 0),
-            Write::Append { value, .. } => ([Some(value), None], 1),
-            Write::Delete { .. } => ([None, None], 0),
-        };
-        if cells
-            .into_iter()
-            .flatten()
-            .filter_map(|cell| cell.number_of)
-            .any(|of| of >= appends)
-        {
-            return Err(StoreError::Damaged(
-                "a write refers to a number that is not given yet".to_owned(),
-            ));
-        }
-        appends += appended;
-    }
-    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(

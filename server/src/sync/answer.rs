@@ -12,11 +12,12 @@ use ruma::{
 };
 
 use super::{
+    deleted,
     devices::People,
     notices,
     room::{Extent, Teller},
-    select::wants_global,
-    window::Window,
+    select::{has_room, wants_global},
+    window::{Window, follows},
 };
 use crate::{
     account_data,
@@ -29,11 +30,14 @@ use crate::{
         membership::{self, MEMBERSHIPS, Membership},
     },
     state::App,
+    store::StoreError,
     to_device::TO_DEVICE,
 };
 
 /// How many entries of an inbox one answer covers. A client that is further behind is told where to go on.
 pub(super) const MAX_ENTRIES: usize = 2_000;
+/// How often everything is put together before the client is told to come back.
+const MAX_ATTEMPTS: usize = 5;
 /// How many messages to a device one answer has.
 pub(super) const MAX_TO_DEVICE: usize = 100;
 /// How many bytes of content they have; the first message comes whatever its size.
@@ -93,7 +97,8 @@ impl<'a> Answerer<'a> {
         };
         let mut answer = match (since, window) {
             (Some(since), Some((window, more))) => self.news(&teller, since, window, more).await?,
-            _ => self.everything(&teller).await?,
+            // Who comes back after too long may still show rooms that their user has left.
+            _ => self.everything(&teller, since.is_some()).await?,
         };
         self.add_to_device(&mut answer).await?;
         let counts = keys::counts(&self.app.store, &self.me.user, &self.me.device).await?;
@@ -107,9 +112,9 @@ impl<'a> Answerer<'a> {
     async fn window(&self, since: Position) -> Result<Option<(Window, bool)>> {
         let (store, user) = (&self.app.store, &*self.me.user);
         let entries = store.after(&INBOX, user, since.inbox, self.page).await?;
-        let fits = match entries.first() {
-            Some((first, _)) => *first == since.inbox + 1,
-            None => store.head(&INBOX, user).await? == since.inbox,
+        let fits = match entries.is_empty() {
+            true => store.head(&INBOX, user).await? == since.inbox,
+            false => follows(since.inbox, &entries),
         };
         let more = entries.len() == self.page;
         Ok(fits.then(|| (Window::of(since.inbox, entries), more)))
@@ -144,6 +149,13 @@ impl<'a> Answerer<'a> {
                 .tell(room, &membership, extent, &mut response.rooms, &mut people)
                 .await?;
         }
+        let filter = &teller.filter.room;
+        for (room, when) in &window.deleted {
+            if has_room(filter.rooms.as_deref(), &filter.not_rooms, room) {
+                let left = deleted::left(user, room, *when)?;
+                response.rooms.leave.insert(room.clone(), left);
+            }
+        }
         let wants = |kind: &str| wants_global(&teller.filter.account_data, kind);
         response.account_data.events =
             notices::account_data(app, user, None, Some(&window.account_data), wants).await?;
@@ -169,18 +181,29 @@ impl<'a> Answerer<'a> {
 
     /// Rooms are read while others write. What came into the inbox meanwhile says which of them to read again, and up to
     /// where, so that the answer is exactly what was there at its token's position.
-    async fn everything(&self, teller: &Teller<'_>) -> Result<Answer> {
+    async fn everything(&self, teller: &Teller<'_>, comes_back: bool) -> Result<Answer> {
         let (app, user) = (self.app, &*self.me.user);
-        let begin = app.store.head(&INBOX, user).await?;
-        let (typing, _) = app.ephemeral.typing_changes(user, 0);
-        let mut rooms = Rooms::new();
-        for (room, membership) in membership::rooms_of(&app.store, user).await? {
-            if let Some(end) = self.end_of(teller.filter, &room, &membership).await? {
-                self.tell_whole(teller, &room, &membership, end, &mut rooms)
-                    .await?;
+        let with_left = comes_back || teller.filter.room.include_leave;
+        let mut attempts = 0;
+        let (mut rooms, typing, end, changed) = loop {
+            let begin = app.store.head(&INBOX, user).await?;
+            let (typing, _) = app.ephemeral.typing_changes(user, 0);
+            let mut rooms = Rooms::new();
+            for (room, membership) in membership::rooms_of(&app.store, user).await? {
+                if let Some(end) = self.end_of(with_left, &room, &membership).await? {
+                    self.tell_whole(teller, &room, &membership, end, &mut rooms)
+                        .await?;
+                }
             }
-        }
-        let (end, changed) = self.changed_since(begin).await?;
+            if let Some((end, changed)) = self.changed_since(begin).await? {
+                break (rooms, typing, end, changed);
+            }
+            // What came meanwhile was trimmed already: the other devices are that fast.
+            attempts += 1;
+            if attempts >= MAX_ATTEMPTS {
+                return Err(StoreError::Conflict.into());
+            }
+        };
         let memberships = self.memberships(changed.keys()).await?;
         for ((room, position), membership) in changed.iter().zip(memberships) {
             rooms.join.remove(room);
@@ -192,7 +215,7 @@ impl<'a> Answerer<'a> {
                     .await?;
             }
         }
-        if !teller.filter.room.include_leave {
+        if !with_left {
             rooms.leave.clear();
         }
         let mut response = Response::new(String::new());
@@ -240,7 +263,7 @@ impl<'a> Answerer<'a> {
     /// Up to where a room is told to a client that begins; `None` if it is not told at all.
     async fn end_of(
         &self,
-        filter: &FilterDefinition,
+        with_left: bool,
         room: &OwnedRoomId,
         membership: &Membership,
     ) -> Result<Option<u64>> {
@@ -248,12 +271,13 @@ impl<'a> Answerer<'a> {
             _ if membership.forgotten => None,
             MembershipState::Join => Some(self.app.store.head(&TIMELINE, room).await?),
             MembershipState::Invite | MembershipState::Knock => Some(membership.position),
-            _ => filter.room.include_leave.then_some(membership.position),
+            _ => with_left.then_some(membership.position),
         })
     }
 
-    /// The inbox's end, and the last event in it of each room that had one after `begin`.
-    async fn changed_since(&self, begin: u64) -> Result<(u64, BTreeMap<OwnedRoomId, u64>)> {
+    /// The inbox's end, and the last event in it of each room that had one after `begin`; `None` if some of what came
+    /// after that is not there any more.
+    async fn changed_since(&self, begin: u64) -> Result<Option<(u64, BTreeMap<OwnedRoomId, u64>)>> {
         let mut end = begin;
         let mut changed = BTreeMap::new();
         loop {
@@ -263,13 +287,16 @@ impl<'a> Answerer<'a> {
                 .after(&INBOX, &self.me.user, end, self.page)
                 .await?;
             let last = entries.len() < self.page;
+            if !follows(end, &entries) {
+                return Ok(None);
+            }
             let window = Window::of(end, entries);
             end = window.end;
             for (room, news) in window.rooms {
                 changed.extend(news.events.last().map(|position| (room, *position)));
             }
             if last {
-                return Ok((end, changed));
+                return Ok(Some((end, changed)));
             }
         }
     }

@@ -13,7 +13,7 @@ use ruma::{
 
 use super::{
     devices::People,
-    window::{News, Window},
+    window::{News, Window, follows},
 };
 use crate::{
     auth::Device,
@@ -48,7 +48,7 @@ async fn changes(app: App, me: Device, request: Request) -> Result<Response> {
     while seen < to {
         let limit = usize::try_from(PAGE.min(to - seen)).unwrap_or(usize::MAX);
         let entries = app.store.after(&INBOX, &me.user, seen, limit).await?;
-        let is_whole = entries.first().is_some_and(|(first, _)| *first == seen + 1);
+        let is_whole = !entries.is_empty() && follows(seen, &entries);
         if !is_whole || to - from > MAX_ENTRIES {
             let everybody = membership::neighbours(&app, &me.user).await?;
             return Ok(Response::new(everybody.into_iter().collect(), Vec::new()));

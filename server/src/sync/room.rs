@@ -32,7 +32,7 @@ use crate::{
     rooms::{
         event::TIMELINE,
         membership::Membership,
-        state::{self, StateEntry},
+        state::{self, ROOMS, StateEntry},
     },
     state::App,
 };
@@ -75,8 +75,22 @@ pub(super) enum Extent<'a> {
 
 impl Teller<'_> {
     /// Adds a room to an answer, where the user's membership wants it to be. `people` learns who comes into view there
-    /// and who goes out of it.
+    /// and who goes out of it. A room that is being deleted at this moment is left out: the inbox will say so.
     pub(super) async fn tell(
+        &self,
+        room: &RoomId,
+        membership: &Membership,
+        extent: Extent<'_>,
+        rooms: &mut Rooms,
+        people: &mut People,
+    ) -> Result<()> {
+        match self.try_tell(room, membership, extent, rooms, people).await {
+            Err(_) if self.app.store.get(&ROOMS, room).await?.is_none() => Ok(()),
+            told => told,
+        }
+    }
+
+    async fn try_tell(
         &self,
         room: &RoomId,
         membership: &Membership,

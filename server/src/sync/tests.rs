@@ -237,3 +237,146 @@ async fn a_phone_that_is_logged_out_while_it_waits_hears_nothing_more() {
     };
     assert!(matches!(*kind, ErrorKind::UnknownToken(_)));
 }
+
+mod away {
+    //! Devices that come back when the inbox was trimmed.
+
+    use super::*;
+    use crate::{
+        inbox::{self, Entry, trim},
+        rooms::position,
+    };
+
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+
+    async fn hears_of_much(practice: &Practice, entries: u64) {
+        let store = &practice.server.app.store;
+        store
+            .transact(async |mut tx| {
+                for _ in 0..entries {
+                    let entry = Entry::Devices(user("therapist"));
+                    inbox::deliver(&mut tx, &user("nurse"), entry)?;
+                }
+                Ok::<_, Error>((tx, ()))
+            })
+            .await
+            .unwrap();
+    }
+
+    async fn trimmed(practice: &Practice) -> usize {
+        let app = &practice.server.app;
+        let mut removed = 0;
+        loop {
+            match trim::trim(&app.store, &app.clock, &user("nurse"), 500).await {
+                Ok(0) => return removed,
+                more => removed += more.unwrap(),
+            }
+        }
+    }
+
+    async fn inbox_at(practice: &Practice, token: &str) -> u64 {
+        let tokens = Tokens::of(&practice.server.app, &phone());
+        tokens.read(token).unwrap().inbox
+    }
+
+    #[tokio::test]
+    async fn a_phone_that_was_away_for_months_is_told_everything_and_misses_nothing() {
+        let practice = Practice::open().await;
+        practice.server.log_in(&phone()).await;
+        let begin = now(&practice, None).await.next_batch;
+        practice.act(0, Act::Answer).await;
+        knock_on(&practice, &phone(), "a key").await;
+        hears_of_much(&practice, 3_000).await;
+        let has = inbox_at(&practice, &begin).await;
+        assert_eq!(
+            trimmed(&practice).await as u64,
+            has,
+            "the phone lacks the rest"
+        );
+        practice.server.wait(91 * DAY);
+        assert!(trimmed(&practice).await > 1_900);
+
+        let told = now(&practice, Some(&begin)).await;
+        let room = &told.rooms.join[&practice.rooms[0]];
+        let head = practice
+            .server
+            .app
+            .store
+            .head(&crate::rooms::event::TIMELINE, &*practice.rooms[0]);
+        assert_eq!(
+            room.timeline.events.len() as u64,
+            head.await.unwrap().min(10)
+        );
+        assert!(told.device_lists.is_empty(), "it is told everything anew");
+        assert_eq!(
+            told.to_device.events.len(),
+            1,
+            "what waited for it is there"
+        );
+        practice.act(0, Act::Answer).await;
+        let after = now(&practice, Some(&told.next_batch)).await;
+        assert_eq!(
+            after.rooms.join[&practice.rooms[0]].timeline.events.len(),
+            1
+        );
+    }
+
+    #[tokio::test]
+    async fn a_phone_that_comes_back_hears_which_rooms_were_left_meanwhile() {
+        let practice = Practice::open().await;
+        practice.server.log_in(&phone()).await;
+        let begin = now(&practice, None).await;
+        assert!(begin.rooms.join.contains_key(&practice.rooms[0]));
+        practice.act(0, Act::Leave).await;
+        hears_of_much(&practice, 3_000).await;
+        practice.server.wait(91 * DAY);
+        trimmed(&practice).await;
+        let told = now(&practice, Some(&begin.next_batch)).await;
+        assert!(told.rooms.leave.contains_key(&practice.rooms[0]));
+        assert!(now(&practice, None).await.rooms.leave.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_token_at_the_edge_goes_on_and_one_before_it_begins_anew() {
+        let practice = Practice::open().await;
+        practice.server.log_in(&phone()).await;
+        hears_of_much(&practice, 500).await;
+        let before = now(&practice, None).await.next_batch;
+        practice.act(0, Act::Answer).await;
+        let edge = now(&practice, Some(&before)).await.next_batch;
+        hears_of_much(&practice, 1_500).await;
+        // The phone comes back with this token, so that it is known to be there.
+        practice.server.wait(DAY);
+        now(&practice, Some(&edge)).await;
+        trimmed(&practice).await;
+        let oldest = practice.server.app.store.after(&INBOX, user("nurse"), 0, 1);
+        let oldest = oldest.await.unwrap()[0].0;
+        assert_eq!(oldest, inbox_at(&practice, &edge).await + 1);
+
+        let goes_on = now(&practice, Some(&edge)).await;
+        assert!(goes_on.rooms.is_empty() && !goes_on.device_lists.changed.is_empty());
+        let anew = now(&practice, Some(&before)).await;
+        assert!(
+            !anew.rooms.join[&practice.rooms[0]]
+                .timeline
+                .events
+                .is_empty()
+        );
+        assert!(anew.device_lists.changed.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_place_in_the_history_is_found_from_an_old_token() {
+        let practice = Practice::open().await;
+        practice.server.log_in(&phone()).await;
+        let (app, room) = (&practice.server.app, &practice.rooms[0]);
+        let quiet = now(&practice, None).await.next_batch;
+        let place = position::parse(app, &phone(), room, &quiet).await.unwrap();
+        hears_of_much(&practice, 3_000).await;
+        practice.act(0, Act::Answer).await;
+        practice.server.wait(91 * DAY);
+        trimmed(&practice).await;
+        let found = position::parse(app, &phone(), room, &quiet).await.unwrap();
+        assert_eq!(found, place);
+    }
+}

@@ -17,6 +17,8 @@ pub(super) struct Window {
     pub(super) account_data: BTreeSet<String>,
     /// Users whose devices or keys have changed.
     pub(super) devices: BTreeSet<OwnedUserId>,
+    /// Rooms that were deleted, and when.
+    pub(super) deleted: BTreeMap<OwnedRoomId, u64>,
 }
 
 /// What is new in a room.
@@ -30,6 +32,15 @@ pub(super) struct News {
     pub(super) account_data: BTreeSet<String>,
     /// Whether somebody has begun or stopped typing.
     pub(super) typing: bool,
+}
+
+/// Whether these entries are all there are right after number `after`, as far as they go: nothing of them was trimmed.
+pub(super) fn follows(after: u64, entries: &[(u64, Numbered<Entry>)]) -> bool {
+    let mut expected = after;
+    entries.iter().all(|(number, _)| {
+        expected = expected.saturating_add(1);
+        *number == expected
+    })
 }
 
 impl Window {
@@ -63,7 +74,10 @@ impl Window {
                 self.devices.insert(user);
             }
             // The user's other devices still have to hear that they left it.
-            Entry::Forgotten(_) => {}
+            Entry::Forgotten(_) | Entry::Nothing => {}
+            Entry::Deleted(room, when) => {
+                self.deleted.insert(room, when);
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! A disk that is full: nothing more is taken, nothing is lost, and all goes on when there is space again.
 
+mod failing;
+
 use std::{fs, os::unix::fs::MetadataExt};
 
 use anyhow::{Context, Result, ensure};

@@ -9,6 +9,7 @@ mod canaries;
 mod codes;
 mod conformance;
 mod crash;
+mod deletion;
 mod devices;
 mod directory;
 mod disk;

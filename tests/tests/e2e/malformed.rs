@@ -396,10 +396,10 @@ async fn an_event_of_65537_bytes_is_too_large() -> Result<()> {
         )
         .await?
         .refused(413, "M_TOO_LARGE")?;
-    let users: Vec<(String, Value)> = (0..900)
-        .map(|n| (format!("@{}{n}:localhost", "n".repeat(100)), json!(50)))
+    let events: Vec<(String, Value)> = (0..900)
+        .map(|n| (format!("org.example.{}{n}", "n".repeat(100)), json!(50)))
         .collect();
-    let levels = json!({ "users": Value::Object(users.into_iter().collect()) });
+    let levels = json!({ "events": Value::Object(events.into_iter().collect()) });
     therapist
         .put(
             &format!("v3/rooms/{room}/state/m.room.power_levels"),

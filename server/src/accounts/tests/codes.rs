@@ -1,14 +1,14 @@
 //! Codes, and where they lead.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use http::{Method, StatusCode};
-use respite_protocol::Role;
+use respite_protocol::{Role, api};
 use ruma::UserId;
 use serde_json::json;
 
 use super::{DAY, Person, Server};
-use crate::{config::RegistrationMode, push, rooms::state};
+use crate::{config::RegistrationMode, invites, push, rooms::state, store::Page};
 
 #[tokio::test]
 async fn an_expired_code_opens_nothing() {
@@ -90,5 +90,57 @@ async fn only_therapists_make_codes_and_only_their_own_are_revoked() {
     assert_eq!(
         server.register("doctor", &code).await.0,
         StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_has_more_codes_open_than_allowed_however_fast_they_ask() {
+    let server = Arc::new(Server::start(RegistrationMode::Code).await);
+    let therapist = Arc::new(server.therapist("therapist").await);
+    for _ in 0..api::MAX_OPEN_INVITES - 5 {
+        server.client_code(&therapist, "individual", 1).await;
+    }
+    let asking: Vec<_> = (0..30)
+        .map(|_| {
+            let (server, therapist) = (Arc::clone(&server), Arc::clone(&therapist));
+            tokio::spawn(async move {
+                let path = "/unstable/chat.respite/invites";
+                let body = json!({ "kind": "individual" });
+                server.post(path, Some(&therapist.token), body).await.0
+            })
+        })
+        .collect();
+    let mut made = 0;
+    for asked in asking {
+        match asked.await.unwrap() {
+            StatusCode::OK => made += 1,
+            status => assert_eq!(status, StatusCode::FORBIDDEN),
+        }
+    }
+    assert_eq!(made, 5);
+}
+
+#[tokio::test]
+async fn the_codes_of_a_therapist_who_has_gone_open_nothing() {
+    let server = Server::start(RegistrationMode::Code).await;
+    let therapist = server.therapist("therapist").await;
+    let code = server.client_code(&therapist, "individual", 1).await;
+    let user = UserId::parse(&therapist.id).unwrap();
+    crate::accounts::deactivate(&server.app, &user)
+        .await
+        .unwrap();
+    assert_eq!(
+        server.register("nurse", &code).await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    let left = server
+        .app
+        .store
+        .scan(&invites::INVITES, (), Page::first(9))
+        .await;
+    assert!(
+        left.unwrap()
+            .iter()
+            .all(|(_, invite)| invite.made_by.is_none())
     );
 }

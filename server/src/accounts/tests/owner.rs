@@ -43,6 +43,20 @@ async fn a_new_password_logs_the_other_devices_out() {
 }
 
 #[tokio::test]
+async fn a_logged_in_device_shows_its_password_however_many_guess_elsewhere() {
+    let server = Server::start(RegistrationMode::Code).await;
+    let code = server.code(Role::Client, 1).await;
+    let phone = server.person("nurse", &code).await;
+    for _ in 0..=server.app.config.limits.failed_logins {
+        server.login("nurse", "a guess").await;
+    }
+    let body = json!({ "new_password": "nobody guesses this", "auth": phone.proof(PASSWORD) });
+    let path = "/v3/account/password";
+    let (status, body) = server.post(path, Some(&phone.token), body).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+}
+
+#[tokio::test]
 async fn a_lost_phone_is_removed_with_the_password() {
     let server = Server::start(RegistrationMode::Code).await;
     let phone = server

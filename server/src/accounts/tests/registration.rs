@@ -127,3 +127,30 @@ async fn an_open_server_asks_for_nothing_but_takes_codes() {
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert_eq!(refused["errcode"], "M_GUEST_ACCESS_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn a_crowd_without_codes_does_not_close_the_door_for_who_has_one() {
+    let server = Server::start(RegistrationMode::Code).await;
+    server
+        .person("doctor", &server.code(Role::Client, 1).await)
+        .await;
+    let limits = &server.app.config.limits;
+    for _ in 0..=limits.registrations.max(limits.lookups) {
+        let (status, _) = server
+            .post("/v3/register", None, json!({ "username": "nurse" }))
+            .await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+    // Nor do they find out any more who is here.
+    let (status, asked) = server
+        .post("/v3/register", None, json!({ "username": "doctor" }))
+        .await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{asked}");
+    let code = server.code(Role::Client, 1).await;
+    let body = json!({
+        "username": "nurse", "password": PASSWORD,
+        "auth": { "type": "m.login.registration_token", "token": code },
+    });
+    let (status, body) = server.post("/v3/register", None, body).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+}

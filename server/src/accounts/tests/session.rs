@@ -48,6 +48,44 @@ async fn guessing_passwords_gets_slower_and_slower() {
 }
 
 #[tokio::test]
+async fn whoever_guesses_from_elsewhere_does_not_keep_the_owner_out_of_their_own_devices() {
+    let server = Server::start(RegistrationMode::Code).await;
+    let code = server.code(Role::Client, 1).await;
+    let phone = server.person("nurse", &code).await;
+    let (_, me) = server.get("/v3/account/whoami", &phone.token).await;
+    for _ in 0..=server.app.config.limits.failed_logins {
+        server.login("nurse", "a guess").await;
+    }
+    assert_eq!(
+        server.login("nurse", PASSWORD).await.0,
+        StatusCode::TOO_MANY_REQUESTS
+    );
+    let again = async |device: &Value, password: &str| {
+        let body = json!({
+            "type": "m.login.password", "password": password, "device_id": device,
+            "identifier": { "type": "m.id.user", "user": "nurse" },
+        });
+        server.post("/v3/login", None, body).await.0
+    };
+    assert_eq!(
+        again(&json!("NOTHERS"), PASSWORD).await,
+        StatusCode::TOO_MANY_REQUESTS
+    );
+    assert_eq!(again(&me["device_id"], PASSWORD).await, StatusCode::OK);
+    // Guessing with the id of a device gets slower all the same.
+    for _ in 0..server.app.config.limits.failed_logins {
+        assert_eq!(
+            again(&me["device_id"], "guess").await,
+            StatusCode::FORBIDDEN
+        );
+    }
+    assert_eq!(
+        again(&me["device_id"], "guess").await,
+        StatusCode::TOO_MANY_REQUESTS
+    );
+}
+
+#[tokio::test]
 async fn tokens_are_refreshed_once_and_expire() {
     let server = Server::start(RegistrationMode::Code).await;
     server

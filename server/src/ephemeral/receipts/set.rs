@@ -22,6 +22,8 @@ use crate::{
     rooms::{
         access::{self, Joined},
         event::EVENT_POSITIONS,
+        membership::MEMBERSHIPS,
+        not_in_room,
     },
     state::App,
     store::{Page, Tx},
@@ -130,6 +132,11 @@ async fn set(app: &App, room: &Joined, marks: &[Mark]) -> Result<()> {
     let now = app.clock.millis();
     app.store
         .transact(async |mut tx| {
+            // Read anew, so that nothing is noted of a room that is deleted meanwhile.
+            let membership = tx.get(&MEMBERSHIPS, (&*room.user, &*room.room_id)).await?;
+            if membership.is_none() {
+                return Err(not_in_room());
+            }
             for mark in marks {
                 set_in(&mut tx, now, room, mark).await?;
             }

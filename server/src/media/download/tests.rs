@@ -27,6 +27,7 @@ async fn a_document_is_not_even_there_for_who_is_not_in_its_room() {
         0xa7, 0x1c, 0x93, 0x5e,
     ]))]);
     let room = room_id!("!therapy:localhost");
+    server.found(room).await;
     let therapist = user("therapist");
     let incoming = Incoming {
         user: &therapist,

@@ -146,6 +146,7 @@ async fn beside_plain_rooms_a_therapy_rooms_documents_are_still_judged() {
 async fn a_document_goes_with_its_room_and_gives_its_space_back() {
     let server = Server::new().await;
     let (room, other) = (room_id!("!therapy:localhost"), room_id!("!other:localhost"));
+    server.found(room).await;
     let body = stream::iter([Ok::<_, Infallible>(ciphertext(5_000))]);
     let therapist = user("therapist");
     let address = store_upload(&server.app, into_room(&therapist, room), body)
@@ -265,6 +266,7 @@ async fn of_many_uploads_at_once_as_many_are_kept_as_the_quota_has_room_for() {
 async fn of_many_documents_at_once_a_room_gets_as_many_as_it_may_have() {
     let server = Server::new().await;
     let (therapist, room) = (user("therapist"), room_id!("!therapy:localhost"));
+    server.found(room).await;
     let share = || {
         let body = stream::iter([Ok::<_, Infallible>(ciphertext(5_000))]);
         store_upload(&server.app, into_room(&therapist, room), body)

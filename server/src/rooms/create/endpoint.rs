@@ -20,7 +20,7 @@ use crate::{
     endpoint::endpoint,
     error::{Error, Result},
     gate,
-    rooms::{append::NewEvent, version},
+    rooms::{append::NewEvent, named, version},
     state::App,
     store::Tx,
 };
@@ -46,6 +46,9 @@ async fn create_room(app: App, me: Device, request: Request) -> Result<Response>
         .unwrap_or(&app.config.rooms.default_version);
     version::rules(version)?;
     let room = new_room(&app, &me.user, version.clone(), &request)?;
+    if gate::guards(&app.config, false) {
+        names_somebody(&app, &room).await?;
+    }
     let room = &room;
     let (app, me) = (&app, &me);
     let made = app
@@ -56,6 +59,15 @@ async fn create_room(app: App, me: Device, request: Request) -> Result<Response>
         })
         .await?;
     Ok(Response::new(made.value))
+}
+
+async fn names_somebody(app: &App, room: &NewRoom) -> Result<()> {
+    named::exist(&app.store, "m.room.create", &room.creation, None).await?;
+    named::exist(&app.store, "m.room.power_levels", &room.power_levels, None).await?;
+    for event in &room.state {
+        named::exist(&app.store, &event.kind, &event.content, None).await?;
+    }
+    Ok(())
 }
 
 fn refuse_what_is_not_there(request: &Request) -> Result<()> {

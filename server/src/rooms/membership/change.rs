@@ -12,7 +12,9 @@ use crate::{
     error::{Error, Result},
     inbox::{self, Entry},
     profiles,
-    rooms::{access, append::NewEvent, draft::Draft, membership, not_in_room, state::RoomState},
+    rooms::{
+        access, append::NewEvent, deletion, draft::Draft, membership, not_in_room, state::RoomState,
+    },
     state::App,
     store::{Numbered, Store, Tx},
 };
@@ -132,7 +134,8 @@ pub async fn knock(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
     .await
 }
 
-/// Forgets a room that one has left: it is out of one's lists and its history can no longer be read.
+/// Forgets a room that one has left: it is out of one's lists and its history can no longer be read. When the last one
+/// forgets it, it is deleted.
 ///
 /// # Errors
 /// 400 `M_UNKNOWN` while one is in the room or invited, 403 `M_FORBIDDEN` if one never had to do with it.
@@ -169,7 +172,7 @@ pub async fn forget(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
             Ok((tx, ()))
         })
         .await?;
-    Ok(())
+    deletion::begin_if_abandoned(app, room).await
 }
 
 /// Tells the rooms that somebody is in what they are called now.

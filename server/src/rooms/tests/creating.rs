@@ -9,7 +9,7 @@ use ruma::{
 };
 use serde_json::json;
 
-use super::world::{World, forbidden};
+use super::world::{World, forbidden, not_found};
 use crate::{
     error::Error,
     rooms::{
@@ -245,4 +245,44 @@ async fn a_therapy_room_has_both_in_it_from_the_beginning_and_keeps_its_rules() 
         assert_eq!(nurse.refused(Method::PUT, &path, plain).await, forbidden());
         assert_signed(&world, &room, version).await;
     }
+}
+
+#[tokio::test]
+async fn words_that_look_like_user_ids_do_not_get_into_a_room() {
+    let world = World::guarded().await;
+    let (therapist, nurse) = (world.person("therapist").await, world.person("nurse").await);
+    let words = "@i.could.not.sleep:localhost";
+    let powers = json!({ "users": { therapist.user.as_str(): 100, words: 50 } });
+    let initial = json!([{ "type": "m.room.power_levels", "content": powers }]);
+    for body in [
+        json!({ "power_level_content_override": powers }),
+        json!({ "initial_state": initial }),
+        json!({ "room_version": "12", "creation_content": { "additional_creators": [words] } }),
+    ] {
+        let refused = therapist.refused(Method::POST, "/v3/createRoom", body);
+        assert_eq!(refused.await, not_found());
+    }
+    let room = therapist.room_with(&[&nurse], "11").await;
+    let path = format!("/v3/rooms/{room}/state/m.room.power_levels");
+    let mut levels = therapist.get(&path).await;
+    levels["users"][words] = json!(0);
+    assert_eq!(
+        therapist.refused(Method::PUT, &path, levels.clone()).await,
+        not_found()
+    );
+    levels["users"] = json!({ therapist.user.as_str(): 100, nurse.user.as_str(): 50 });
+    therapist.put(&path, levels.clone()).await;
+    // Who was named may stay named, also when their account is ended.
+    let gone = &nurse.user;
+    world
+        .app
+        .store
+        .transact(|mut tx: Tx| async move {
+            tx.delete(&crate::auth::PASSWORDS, gone);
+            Ok::<_, Error>((tx, ()))
+        })
+        .await
+        .unwrap();
+    levels["invite"] = json!(50);
+    therapist.put(&path, levels).await;
 }

@@ -10,8 +10,8 @@ use std::{
 
 use redb::{Builder, Database, Error, StorageBackend, backends::FileBackend};
 
-use super::ENTRIES;
-use crate::store::engine::StoreError;
+use super::{ENTRIES, overlay::Overlay, synced::Synced};
+use crate::store::{engine::StoreError, fatal::Fatal};
 
 /// How much must fit on the disk before it is trusted again after a failure, beside twice the bytes to be written.
 const PROBE_BYTES: u64 = 4 << 20;
@@ -21,6 +21,9 @@ pub(super) trait Disk: Send + Sync {
     /// Opens a file that has held a store before.
     fn open(&self) -> Result<Database, Error>;
 
+    /// Opens it to be read, without a byte written to it.
+    fn open_to_read(&self) -> Result<Database, Error>;
+
     /// Whether so many bytes could be written now.
     fn probe(&self, bytes: u64) -> io::Result<()>;
 }
@@ -29,18 +32,17 @@ pub(super) trait Disk: Send + Sync {
 pub(super) struct OnDisk {
     path: PathBuf,
     cache_bytes: usize,
+    fatal: Fatal,
 }
 
 impl Disk for OnDisk {
     fn open(&self) -> Result<Database, Error> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&self.path)?;
-        if file.metadata()?.len() == 0 {
-            return Err(Error::Corrupted("the file is empty".to_owned()));
-        }
-        self.database(file)
+        self.database(self.existing()?)
+    }
+
+    fn open_to_read(&self) -> Result<Database, Error> {
+        let backend = Overlay::new(FileBackend::new(self.existing()?)?)?;
+        database(Builder::new().set_cache_size(self.cache_bytes), backend)
     }
 
     fn probe(&self, bytes: u64) -> io::Result<()> {
@@ -60,10 +62,11 @@ impl Disk for OnDisk {
 }
 
 impl OnDisk {
-    pub(super) fn new(path: &Path, cache_bytes: usize) -> Self {
+    pub(super) fn new(path: &Path, cache_bytes: usize, fatal: Fatal) -> Self {
         Self {
             path: path.into(),
             cache_bytes,
+            fatal,
         }
     }
 
@@ -108,6 +111,17 @@ impl OnDisk {
         Ok(database)
     }
 
+    fn existing(&self) -> Result<fs::File, Error> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.path)?;
+        if file.metadata()?.len() == 0 {
+            return Err(Error::Corrupted("the file is empty".to_owned()));
+        }
+        Ok(file)
+    }
+
     fn beside(&self, ending: &str) -> PathBuf {
         let mut path = self.path.as_os_str().to_owned();
         path.push(ending);
@@ -115,7 +129,7 @@ impl OnDisk {
     }
 
     fn database(&self, file: fs::File) -> Result<Database, Error> {
-        let backend = FileBackend::new(file)?;
+        let backend = Synced::new(FileBackend::new(file)?, self.fatal.clone());
         database(Builder::new().set_cache_size(self.cache_bytes), backend)
     }
 }
@@ -170,11 +184,4 @@ pub(super) fn explain(error: &Error) -> StoreError {
         Error::Io(error) => StoreError::Unavailable(error.to_string()),
         _ => StoreError::Unavailable(error.to_string()),
     }
-}
-
-/// A list's head as it is kept.
-pub(super) fn head_number(bytes: &[u8]) -> Result<u64, StoreError> {
-    bytes.try_into().map(u64::from_be_bytes).map_err(|_| {
-        StoreError::Damaged("the number of a list's last entry has another size".to_owned())
-    })
 }

@@ -10,7 +10,10 @@ use redb::{Builder, StorageBackend};
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::suite::{self, Place};
+use crate::store::{
+    engine::{Cell, Write},
+    suite::{self, Place},
+};
 
 const CACHE: usize = 1 << 20;
 const BLOCK: usize = 4096;
@@ -161,6 +164,8 @@ struct Image {
     used: HashSet<usize>,
     /// The blocks that fit on the disk.
     blocks: usize,
+    /// Nothing at all is written any more.
+    refuses: bool,
     /// The changes that are still made before the power fails.
     changes_left: usize,
 }
@@ -189,6 +194,7 @@ impl Medium {
             unsynced: Vec::new(),
             used: HashSet::new(),
             blocks: ROOM,
+            refuses: false,
             changes_left: usize::MAX,
         })))
     }
@@ -232,6 +238,11 @@ impl Disk for Medium {
         file::database(Builder::new().set_cache_size(CACHE), self.clone())
     }
 
+    fn open_to_read(&self) -> Result<Database, redb::Error> {
+        let overlay = overlay::Overlay::new(self.clone())?;
+        file::database(Builder::new().set_cache_size(CACHE), overlay)
+    }
+
     fn probe(&self, bytes: u64) -> io::Result<()> {
         let image = self.image();
         if image.blocks.saturating_sub(image.used.len()) as u64 * BLOCK as u64 <= bytes {
@@ -243,6 +254,9 @@ impl Disk for Medium {
 
 impl Image {
     fn change(&mut self, change: Change) -> io::Result<()> {
+        if self.refuses {
+            return Err(io::Error::other("Input/output error"));
+        }
         self.changes_left = self
             .changes_left
             .checked_sub(1)
@@ -329,6 +343,73 @@ async fn on_a_full_disk_writes_are_refused_reads_go_on_and_later_writes_work_aga
     let engine = disk.start().unwrap();
     assert_eq!(get(&engine, "after").await.unwrap(), b"kept");
     assert_eq!(engine.head(b"room".to_vec()).await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_disk_takes_no_byte_reads_go_on_and_nothing_is_changed() {
+    let disk = Medium::new();
+    let engine = disk.start().unwrap();
+    for n in 0..100 {
+        engine
+            .commit(set(vec![append("room", &[n; 3000])]))
+            .await
+            .unwrap();
+    }
+    let before = disk.image().now.clone();
+    disk.image().refuses = true;
+    for _ in 0..5 {
+        let refused = engine.commit(set(vec![put("too late", b"")])).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+        assert_eq!(engine.head(b"room".to_vec()).await.unwrap(), 100);
+        let all = Span::prefix(b"room".to_vec(), 1000, false);
+        let found = engine.scan(all).await.unwrap();
+        assert!(
+            found
+                .iter()
+                .zip(0..)
+                .all(|((_, value), n)| *value == [n; 3000])
+        );
+        assert_eq!(found.len(), 100);
+    }
+    assert!(disk.image().now == before);
+
+    disk.image().refuses = false;
+    let commit = || engine.commit(set(vec![append("room", b"more")]));
+    let numbers = loop {
+        // A file that could only be read is not tried again at once.
+        match commit().await {
+            Ok(numbers) => break numbers,
+            Err(StoreError::Unavailable(_)) => tokio::task::yield_now().await,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(numbers, [101]);
+    drop(engine);
+    let engine = disk.start().unwrap();
+    assert_eq!(engine.head(b"room".to_vec()).await.unwrap(), 101);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_fails_is_fatal_and_a_write_that_fails_is_not() {
+    let disk = Medium::new();
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let fatal = {
+        let told = told.clone();
+        Fatal::told(move |why| told.lock().unwrap().push(why.to_owned()))
+    };
+    let synced = synced::Synced::new(disk.clone(), fatal);
+    synced.write(0, b"a page").unwrap();
+    synced.sync_data().unwrap();
+    disk.image().refuses = true;
+    synced.write(0, b"another").unwrap_err();
+    assert!(told.lock().unwrap().is_empty());
+    disk.image().changes_left = 0;
+    synced.sync_data().unwrap_err();
+    let told = told.lock().unwrap();
+    assert!(
+        told.len() == 1 && told[0].contains("failed to sync the store"),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

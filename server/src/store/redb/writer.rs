@@ -4,45 +4,16 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use redb::{Durability, Error, ReadableTable, Table, WriteTransaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::{
-    ENTRIES, File, MAX_GROUP_BYTES, MAX_GROUP_COMMITS,
-    file::{explain, head_number},
-};
+use super::{ENTRIES, File, file::explain};
 use crate::store::{
-    engine::{Cell, Check, StoreError, Write, WriteSet, head_key},
+    engine::{Cell, Check, StoreError, Write, WriteSet, head_key, head_number},
+    group::{self, Job},
     watch::Watchers,
 };
 
-type Answer = oneshot::Sender<Result<Vec<u64>, StoreError>>;
 type Entries<'a> = Table<'a, &'static [u8], &'static [u8]>;
-
-/// A commit that waits for the writer.
-pub(super) struct Job {
-    writes: WriteSet,
-    bytes: usize,
-    answer: Answer,
-}
-
-impl Job {
-    pub(super) fn new(writes: WriteSet, answer: Answer) -> Self {
-        let bytes = writes.writes.iter().map(size).sum();
-        Self {
-            writes,
-            bytes,
-            answer,
-        }
-    }
-}
-
-fn size(write: &Write) -> usize {
-    match write {
-        Write::Put { key, value } => key.bytes.len() + value.bytes.len(),
-        Write::Delete { key } => key.len(),
-        Write::Append { list, value } => list.len() + value.bytes.len(),
-    }
-}
 
 pub(super) struct Writer {
     file: Arc<File>,
@@ -67,15 +38,7 @@ impl Writer {
     /// Works until nobody can send any more.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.blocking_recv() {
-            let mut bytes = first.bytes;
-            let mut group = vec![first];
-            while group.len() < MAX_GROUP_COMMITS
-                && bytes < MAX_GROUP_BYTES
-                && let Ok(job) = jobs.try_recv()
-            {
-                bytes += job.bytes;
-                group.push(job);
-            }
+            let (group, bytes) = group::gather(first, &mut jobs);
             self.commit(group, bytes);
         }
     }
@@ -94,8 +57,7 @@ impl Writer {
                 Err(_) => true,
             };
             if may_have_happened {
-                let lists = set.writes.iter().filter_map(appended_to);
-                lists.for_each(|list| self.watchers.grown(list));
+                group::lists(set).for_each(|list| self.watchers.grown(list));
             }
         }
         match result {
@@ -137,6 +99,9 @@ impl Writer {
     }
 
     fn attempt(&self, sets: &[WriteSet]) -> Result<Vec<Outcome>, Failure> {
+        self.file
+            .be_writable()
+            .map_err(|error| Failure { begun: true, error })?;
         let mut begun = false;
         let (opened, result) = self.file.with(|database| {
             let transaction = database.begin_write()?;
@@ -155,13 +120,6 @@ impl Writer {
 struct Failure {
     begun: bool,
     error: Error,
-}
-
-fn appended_to(write: &Write) -> Option<&[u8]> {
-    match write {
-        Write::Append { list, .. } => Some(list),
-        _ => None,
-    }
 }
 
 fn write_group(

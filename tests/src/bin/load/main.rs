@@ -1,7 +1,8 @@
 //! A load tool for any Matrix server: how fast durable sends are, how soon a message reaches the one who waits for it, what
 //! an idle long poll costs, and how all of it changes as events pile up.
 //!
-//! Without `--server` it starts a Respite server of its own in a fresh directory, in a process of its own, and measures that.
+//! Without `--server` it starts Respite servers of its own in a fresh directory, each in a process of its own, and measures
+//! those: one engine after the other, the figures side by side.
 #![expect(
     clippy::indexing_slicing,
     reason = "JSON is looked into by name, which never panics"
@@ -16,18 +17,44 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
+use respite_tests::engine::Engine;
 
-use crate::{measure::Plan, people::People, report::Report, target::Target};
+use crate::{
+    measure::Plan,
+    people::People,
+    report::Report,
+    target::{Case, Target},
+};
 
 /// Measures a Matrix server: durable sends, send to receipt, idle long polls, and how they change with stored events.
 ///
-/// Example: cargo run --release --bin load -- --events 1000,100000
+/// Example: cargo run --release --bin load -- --events 1000,100000 --engine redb,sled
 #[derive(Parser)]
 #[command(name = "load", version)]
 struct Arguments {
     /// The server's address; without it, a Respite server is started for the measurement.
     #[arg(long)]
     server: Option<String>,
+    /// The engines of the servers that are started, one after the other.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "redb",
+        conflicts_with = "server"
+    )]
+    engine: Vec<Engine>,
+    /// A store of your own for the servers that are started, as the setting `store` names it. What it holds stays in it.
+    #[arg(long, conflicts_with_all = ["server", "engine"])]
+    store: Option<String>,
+    /// How many servers are started on one store, one measurement for each number; requests go to all in turn.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1",
+        conflicts_with = "server"
+    )]
+    servers: Vec<usize>,
     /// The server's process, to read its memory from; known by itself for a server that was started here.
     #[arg(long)]
     pid: Option<u32>,
@@ -55,12 +82,15 @@ struct Arguments {
     /// Internal: be the server, in the given directory.
     #[arg(long, hide = true)]
     be_server: Option<std::path::PathBuf>,
+    /// Internal: where that server tells its address.
+    #[arg(long, hide = true, default_value = "address")]
+    tell: String,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(data) = &arguments.be_server {
-        return target::be_server(data);
+        return target::be_server(data, arguments.store.as_deref(), &arguments.tell);
     }
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -69,10 +99,36 @@ fn main() -> Result<()> {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    let target = match &arguments.server {
-        Some(url) => Target::given(url, arguments.pid),
-        None => Target::start().await?,
+    let mut reports = Vec::new();
+    if let Some(url) = &arguments.server {
+        let target = Target::given(url, arguments.pid);
+        reports.push(measured(target, &arguments).await?);
+    } else {
+        for case in cases(&arguments) {
+            reports.push(measured(Target::start(&case).await?, &arguments).await?);
+        }
+    }
+    report::print(&reports, arguments.json);
+    Ok(())
+}
+
+/// What is measured, one after the other.
+fn cases(arguments: &Arguments) -> Vec<Case> {
+    let stores: Vec<_> = match &arguments.store {
+        Some(address) => vec![Case::given(address)],
+        None => arguments.engine.iter().copied().map(Case::of).collect(),
     };
+    let with = |case: &Case| {
+        let case = case.clone();
+        arguments
+            .servers
+            .iter()
+            .map(move |servers| case.clone().on(*servers))
+    };
+    stores.iter().flat_map(with).collect()
+}
+
+async fn measured(target: Target, arguments: &Arguments) -> Result<Report> {
     let mut report = Report::new(&target);
     report.idle_server(target.resident_kib());
 
@@ -92,6 +148,6 @@ async fn run(arguments: Arguments) -> Result<()> {
     }
     let polls = measure::idle_polls(&target, &people, arguments.idle).await?;
     report.idle_polls(polls);
-    report.print(arguments.json);
-    target.stop().await
+    target.stop().await?;
+    Ok(report)
 }

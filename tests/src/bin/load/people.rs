@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,7 +21,9 @@ pub(crate) struct People {
 /// One account with one device and one connection pool.
 pub(crate) struct Person {
     http: Client,
-    url: String,
+    /// The servers, which are asked in turn.
+    urls: Vec<String>,
+    turn: AtomicUsize,
     token: String,
     user: String,
     pub(crate) room: String,
@@ -41,7 +43,7 @@ impl People {
         let mut all = Vec::new();
         for number in 0..count {
             let name = format!("load-{run:x}-{number}");
-            all.push(Person::register(&target.url, &name, token).await?);
+            all.push(Person::register(&target.urls, &name, token).await?);
         }
         for pair in all.chunks_exact_mut(2) {
             if let [first, second] = pair {
@@ -67,11 +69,12 @@ impl People {
 }
 
 impl Person {
-    async fn register(url: &str, name: &str, token: Option<&str>) -> Result<Self> {
+    async fn register(urls: &[String], name: &str, token: Option<&str>) -> Result<Self> {
         let http = Client::builder()
             .http1_only()
             .pool_max_idle_per_host(4)
             .build()?;
+        let url = urls.first().context("no server")?;
         let endpoint = format!("{url}/_matrix/client/v3/register");
         let mut body = json!({ "username": name, "password": format!("{name}-correct-horse") });
         let mut answer: Value = Value::Null;
@@ -93,7 +96,8 @@ impl Person {
         };
         Ok(Self {
             http,
-            url: url.to_owned(),
+            urls: urls.to_owned(),
+            turn: AtomicUsize::new(0),
             token,
             user,
             room: String::new(),
@@ -170,7 +174,9 @@ impl Person {
     }
 
     async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
-        let url = format!("{}/_matrix/client/{path}", self.url);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let url = self.urls.iter().cycle().nth(turn % self.urls.len().max(1));
+        let url = format!("{}/_matrix/client/{path}", url.context("no server")?);
         let mut request = self.http.request(method, url).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.body(body.to_string());

@@ -9,6 +9,59 @@ use crate::{
     target::Target,
 };
 
+/// Prints each report, and what is most worth comparing side by side.
+pub(crate) fn print(reports: &[Report], as_json: bool) {
+    if as_json {
+        let all: Vec<Value> = reports.iter().map(Report::json).collect();
+        println!("{}", Value::from(all));
+        return;
+    }
+    for report in reports {
+        report.table();
+        println!();
+    }
+    if reports.len() > 1 {
+        side_by_side(reports);
+    }
+}
+
+/// The highest level of each report.
+fn side_by_side(reports: &[Report]) {
+    let line = |name: &str, figure: &dyn Fn(&Report) -> Option<f64>| {
+        let figures: String = reports
+            .iter()
+            .map(|report| figure(report).map_or(format!("{:>14}", "-"), |it| format!("{it:>14.2}")))
+            .collect();
+        println!("{name:<28}{figures}");
+    };
+    let names: String = reports
+        .iter()
+        .map(|report| format!("{:>14}", report.server))
+        .collect();
+    println!("{:<28}{names}", "side by side");
+    line("durable sends/s", &|report| {
+        Some(report.last()?.sends.per_second())
+    });
+    line("  p50 ms", &|report| {
+        Some(report.last()?.sends.millis(50.0))
+    });
+    line("  p99 ms", &|report| {
+        Some(report.last()?.sends.millis(99.0))
+    });
+    line("send to receipt, p50 ms", &|report| {
+        Some(report.last()?.receipt.millis(50.0))
+    });
+    line("  p99 ms", &|report| {
+        Some(report.last()?.receipt.millis(99.0))
+    });
+    line("incremental sync, p50 ms", &|report| {
+        Some(report.last()?.sync.millis(50.0))
+    });
+    line("resident after it, MiB", &|report| {
+        Some(report.polls.as_ref()?.before_kib? as f64 / 1024.0)
+    });
+}
+
 /// The measurements so far.
 pub(crate) struct Report {
     server: String,
@@ -27,7 +80,7 @@ struct Level {
 impl Report {
     pub(crate) fn new(target: &Target) -> Self {
         Self {
-            server: target.url.clone(),
+            server: target.name.clone(),
             idle_kib: None,
             levels: Vec::new(),
             polls: None,
@@ -57,12 +110,8 @@ impl Report {
         self.polls = Some(polls);
     }
 
-    pub(crate) fn print(&self, as_json: bool) {
-        if as_json {
-            println!("{}", self.json());
-        } else {
-            self.table();
-        }
+    fn last(&self) -> Option<&Level> {
+        self.levels.last()
     }
 
     fn table(&self) {
