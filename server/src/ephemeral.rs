@@ -5,7 +5,6 @@ pub mod typing;
 
 use axum::Router;
 
-pub use self::typing::Ephemeral;
 use crate::state::App;
 
 /// The endpoints.

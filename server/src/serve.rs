@@ -16,6 +16,7 @@ use self::{connection::Acceptor, tls::Tls};
 use crate::{
     admin::{self, Answer, Command},
     config::Config,
+    ephemeral::typing,
     metrics, scheduler,
     start::{self, Options},
     state::App,
@@ -142,6 +143,7 @@ impl Server {
         tasks.spawn(metrics::upkeep(self.recorder.clone()));
         tasks.spawn(scheduler::run(self.app.clone()));
         tasks.spawn(trimming::run(self.app.clone()));
+        tasks.spawn(typing::run(self.app.clone()));
         if let Some(listener) = self.operations.take() {
             let router = metrics::router(self.app.clone(), self.recorder.clone());
             tasks.spawn(async move {

@@ -15,12 +15,10 @@ use crate::{
     auth::Hasher,
     clock::{Clock, Random},
     config::Config,
-    ephemeral::Ephemeral,
     limits::Limiter,
     rooms::cache::RoomCache,
     state::{App, Parts},
     store::{Address, STORE_FILE, Store, StoreError, Table},
-    uia::Sessions,
 };
 
 /// The blobs' directory in the data directory.
@@ -224,8 +222,6 @@ async fn assemble(
         random: options.random,
         signing_key,
         rooms: RoomCache::default(),
-        ephemeral: Ephemeral::default(),
-        uia: Sessions::default(),
         limiter: Limiter::default(),
         shutdown: CancellationToken::new(),
     }))

@@ -10,11 +10,9 @@ use crate::{
     blobs::Blobs,
     clock::{Clock, Random},
     config::Config,
-    ephemeral::Ephemeral,
     limits::Limiter,
     rooms::cache::RoomCache,
     store::Store,
-    uia::Sessions,
 };
 
 /// The server, as handlers see it; cheap to clone.
@@ -37,12 +35,8 @@ pub struct Parts {
     pub signing_key: Ed25519KeyPair,
     /// Room states that were used lately.
     pub rooms: RoomCache,
-    /// Typing notices and what else is not kept.
-    pub ephemeral: Ephemeral,
     /// Makes and checks password hashes.
     pub hasher: Hasher,
-    /// Interactive authentications under way.
-    pub uia: Sessions,
     /// How often whom may try what.
     pub limiter: Limiter,
     /// Cancelled when the server stops: long polls answer, background work ends.

@@ -20,7 +20,12 @@ mod transaction;
 mod turns;
 pub mod watch;
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    hash::{BuildHasher, RandomState},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use self::engine::{Cell, Pair, Span, Write, WriteSet, head_key};
 pub use self::{
@@ -35,6 +40,11 @@ pub use self::{
 
 /// How often a transaction is tried again after a conflict before the caller is told to come back later.
 pub const MAX_ATTEMPTS: usize = 64;
+
+/// How many of these come without a wait.
+const EAGER_ATTEMPTS: usize = 4;
+/// The longest wait before another, in milliseconds, as a power of two.
+const MAX_WAIT_BITS: usize = 5;
 
 /// A read under way. It has taken what it needs of the key, so that it holds none of the caller's references.
 pub type Read<'s, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 's>>;
@@ -284,16 +294,27 @@ impl Store {
         F: FnMut(Tx) -> Fut,
         Fut: Future<Output = Result<(Tx, T), E>>,
     {
-        for _ in 0..MAX_ATTEMPTS {
+        for attempt in 0..MAX_ATTEMPTS {
             let (tx, value) = body(Tx::new(self.clone())).await?;
             match tx.commit().await {
                 Ok(numbers) => return Ok(Committed::new(value, numbers)),
-                Err(StoreError::Conflict) => tokio::task::yield_now().await,
+                Err(StoreError::Conflict) => give_way(attempt).await,
                 Err(error) => return Err(error.into()),
             }
         }
         Err(StoreError::Conflict.into())
     }
+}
+
+/// Lets others go first: at once for the first times, later by a time of one's own, so that several servers that want the
+/// same row do not run into each other for ever.
+async fn give_way(attempt: usize) {
+    let Some(beyond) = attempt.checked_sub(EAGER_ATTEMPTS) else {
+        return tokio::task::yield_now().await;
+    };
+    let longest = 1_u64 << beyond.min(MAX_WAIT_BITS);
+    let chance = RandomState::new().hash_one(attempt);
+    tokio::time::sleep(Duration::from_millis(chance % longest + 1)).await;
 }
 
 fn decode<V: Value>(bytes: Vec<u8>) -> Result<V, StoreError> {

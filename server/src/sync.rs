@@ -27,7 +27,7 @@ use ruma::api::client::{
     filter::FilterDefinition,
     sync::sync_events::v3::{Filter, Request},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use self::{
     answer::{Answer, Answerer},
@@ -36,6 +36,7 @@ use self::{
 use crate::{
     auth::Device,
     endpoint::endpoint,
+    ephemeral::typing,
     error::{Error, Result},
     filters,
     inbox::{
@@ -105,7 +106,7 @@ async fn note(app: &App, me: &Device, position: Position) {
 struct Changes {
     inbox: Watch,
     to_device: Watch,
-    typing: watch::Receiver<()>,
+    typing: Watch,
 }
 
 impl Changes {
@@ -114,7 +115,7 @@ impl Changes {
         Self {
             inbox: app.store.watch(&INBOX, &*me.user),
             to_device: app.store.watch(&TO_DEVICE, (&*me.user, &*me.device)),
-            typing: app.ephemeral.watch_typing(&me.user),
+            typing: typing::watch(&app.store, &me.user),
         }
     }
 
@@ -123,7 +124,7 @@ impl Changes {
         tokio::select! {
             () = self.inbox.grown() => true,
             () = self.to_device.grown() => true,
-            Ok(()) = self.typing.changed() => true,
+            () = self.typing.grown() => true,
             () = tokio::time::sleep_until(until) => false,
             () = app.shutdown.cancelled() => false,
         }

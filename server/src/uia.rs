@@ -2,12 +2,12 @@
 //! oneself, and comes again with the proof.
 //!
 //! [User-interactive authentication](https://spec.matrix.org/v1.18/client-server-api/#user-interactive-authentication-api)
+//!
+//! A session's id says by itself what it is for and until when, sealed with the server's secret: any server of a practice can
+//! take the next step, and somebody who only asks costs nothing. What has been proved and not been used yet is kept in the
+//! store.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use ruma::{
     UserId,
@@ -15,22 +15,32 @@ use ruma::{
         client::uiaa::{AuthData, AuthFlow, AuthType, UiaaInfo, UserIdentifier},
         error::{ErrorKind, StandardErrorBody},
     },
+    signatures::KeyPair,
 };
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use crate::{
     auth::{self, Asker, Device, Secret, TokenHash},
-    clock::{Clock, Random},
     error::{Error, Result},
     state::App,
+    store::{Page, StoreError, Table, Tx},
 };
 
-/// How many authentications may be under way; beyond that the oldest is forgotten.
-pub const MAX_SESSIONS: usize = 10_000;
+/// What has been proved in sessions that are not over yet, by when that is forgotten and the hash of the session's id.
+pub const PROVED: Table<(u64, TokenHash), Proved> =
+    Table::new(0x010B, "interactive_authentications");
+
 /// How long one may take.
 pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// 100 random bits.
-const SESSION_ID_LETTERS: usize = 20;
+/// 60 random bits, so that two sessions have two ids.
+const RANDOM_LETTERS: usize = 12;
+/// Bytes of the seal.
+const SEAL_BYTES: usize = 16;
+/// How many sessions that are over are forgotten when one is kept.
+const FORGET_AT_ONCE: usize = 8;
 
 /// Asks for the caller's password before something that a stolen access token must not do. `action` names what is being
 /// done; proof given for one action opens no other.
@@ -39,12 +49,7 @@ const SESSION_ID_LETTERS: usize = 20;
 /// 401 with the ways to go on, when the password is missing or wrong; 429 after too many wrong ones.
 pub async fn require(app: &App, me: &Device, action: &str, auth: Option<&AuthData>) -> Result<()> {
     let purpose = format!("{action} {}", me.user);
-    let session = app.uia.open(
-        &app.clock,
-        &app.random,
-        &purpose,
-        auth.and_then(AuthData::session),
-    );
+    let session = Session::open(app, &purpose, auth.and_then(AuthData::session));
     let Some(AuthData::Password(proof)) = auth else {
         return Err(ask_password(session, None));
     };
@@ -55,10 +60,7 @@ pub async fn require(app: &App, me: &Device, action: &str, auth: Option<&AuthDat
     let asker = Asker::Device(&me.device);
     let password = Secret::from(proof.password.clone());
     match auth::verify(app, &me.user, asker, password).await {
-        Ok(_) => {
-            app.uia.close(&session.id);
-            Ok(())
-        }
+        Ok(_) => Ok(()),
         Err(Error::Matrix { kind, .. }) if matches!(*kind, ErrorKind::Forbidden) => {
             Err(ask_password(
                 session,
@@ -76,8 +78,8 @@ pub fn ask(
     problem: Option<(ErrorKind, &'static str)>,
 ) -> Error {
     let mut info = UiaaInfo::new(flows);
+    info.completed = session.completed();
     info.session = Some(session.id);
-    info.completed = session.completed;
     info.params = Some(empty_params());
     info.auth_error =
         problem.map(|(kind, sentence)| StandardErrorBody::new(kind, sentence.to_owned()));
@@ -105,142 +107,181 @@ fn names(app: &App, identifier: &UserIdentifier, user: &UserId) -> bool {
         .is_ok_and(|named| named == user)
 }
 
-/// Interactive authentications under way. In memory only: after a restart clients are asked again.
-#[derive(Default)]
-pub struct Sessions(Mutex<Open>);
-
-#[derive(Default)]
-struct Open {
-    by_id: HashMap<String, Session>,
-    /// The ids, oldest first; those of sessions that were closed are skipped.
-    order: VecDeque<String>,
-}
-
 /// An interactive authentication under way.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// What the client names it by.
     pub id: String,
-    /// The stages that are done.
-    pub completed: Vec<AuthType>,
+    /// What has been proved in it.
+    pub proved: Proved,
+    expires: u64,
+    kept: bool,
+}
+
+/// What has been proved in a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proved {
+    /// The stage that asks for nothing is done.
+    pub dummy: bool,
     /// The code that was given, by its hash.
     pub code: Option<TokenHash>,
-    purpose: String,
-    expires: u64,
 }
 
-impl Sessions {
-    /// The session with that id if it is for the same purpose and still open; otherwise a new one.
-    pub fn open(&self, clock: &Clock, random: &Random, purpose: &str, id: Option<&str>) -> Session {
-        let now = clock.millis();
-        let mut open = self.lock();
-        open.forget_old(now);
-        if let Some(session) = id.and_then(|id| open.by_id.get(id))
-            && session.purpose == purpose
-            && session.expires > now
+impl Session {
+    /// The session with that id if it is for the same purpose and not over; otherwise a new one.
+    pub fn open(app: &App, purpose: &str, id: Option<&str>) -> Self {
+        let known = id.and_then(|id| {
+            let expires = id.split('_').next()?.parse().ok()?;
+            let place = id.get(..id.rfind('_')?)?;
+            let genuine: bool = sealed(app, purpose, place)
+                .as_bytes()
+                .ct_eq(id.as_bytes())
+                .into();
+            (genuine && expires > app.clock.millis()).then(|| (id.to_owned(), expires))
+        });
+        let (id, expires) = known.unwrap_or_else(|| {
+            let expires = app.clock.after(SESSION_LIFETIME);
+            let place = format!("{expires}_{}", app.random.text(RANDOM_LETTERS));
+            (sealed(app, purpose, &place), expires)
+        });
+        Self {
+            id,
+            proved: Proved::default(),
+            expires,
+            kept: false,
+        }
+    }
+
+    /// As [`Session::open`], with what has been proved before.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn resume(app: &App, purpose: &str, id: Option<&str>) -> Result<Self, StoreError> {
+        let mut session = Self::open(app, purpose, id);
+        if id == Some(session.id.as_str())
+            && let Some(proved) = app.store.get(&PROVED, session.key()).await?
         {
-            return session.clone();
+            session.proved = proved;
+            session.kept = true;
         }
-        let session = Session {
-            id: random.text(SESSION_ID_LETTERS),
-            completed: Vec::new(),
-            code: None,
-            purpose: purpose.to_owned(),
-            expires: clock.after(SESSION_LIFETIME),
-        };
-        open.order.push_back(session.id.clone());
-        open.by_id.insert(session.id.clone(), session.clone());
-        session
+        Ok(session)
     }
 
-    /// Remembers what was proved so far.
-    pub fn keep(&self, session: &Session) {
-        if let Some(kept) = self.lock().by_id.get_mut(&session.id) {
-            kept.clone_from(session);
+    /// Remembers what was proved so far, until the session is over.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn keep(&self, app: &App) -> Result<(), StoreError> {
+        let now = app.clock.millis();
+        app.store
+            .transact(|mut tx| async move {
+                let oldest = tx.store().scan(&PROVED, (), Page::first(FORGET_AT_ONCE));
+                for (key, _) in oldest.await? {
+                    if key.0 <= now {
+                        tx.delete(&PROVED, key);
+                    }
+                }
+                tx.put(&PROVED, self.key(), &self.proved)?;
+                Ok::<_, StoreError>((tx, ()))
+            })
+            .await
+            .map(drop)
+    }
+
+    /// The proof has been used, or was none.
+    pub fn close_in(&self, tx: &mut Tx) {
+        if self.kept {
+            tx.delete(&PROVED, self.key());
         }
     }
 
-    /// The session is over: its proof has been used.
-    pub fn close(&self, id: &str) {
-        self.lock().by_id.remove(id);
+    /// The stages that are done.
+    fn completed(&self) -> Vec<AuthType> {
+        let code = self.proved.code.map(|_| AuthType::RegistrationToken);
+        let dummy = self.proved.dummy.then_some(AuthType::Dummy);
+        code.into_iter().chain(dummy).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn key(&self) -> (u64, TokenHash) {
+        (self.expires, auth::hash_token(&self.id))
     }
 }
 
-impl Open {
-    fn forget_old(&mut self, now: u64) {
-        while let Some(id) = self.order.front() {
-            let over = self
-                .by_id
-                .get(id)
-                .is_none_or(|session| session.expires <= now);
-            if !over && self.order.len() < MAX_SESSIONS {
-                break;
-            }
-            self.by_id.remove(id);
-            self.order.pop_front();
-        }
+/// A session's id: what it says, and the seal.
+fn sealed(app: &App, purpose: &str, place: &str) -> String {
+    // Such a signature is always the same on every server, never leaves them, and nobody else can make it.
+    let secret = app.signing_key.sign(b"respite interactive authentication");
+    let mut seal = Sha256::new_with_prefix(secret.as_bytes());
+    for part in [purpose, place] {
+        seal.update((part.len() as u64).to_be_bytes());
+        seal.update(part);
     }
+    let mut id = format!("{place}_");
+    for byte in seal.finalize().iter().take(SEAL_BYTES) {
+        id.push_str(&format!("{byte:02x}"));
+    }
+    id
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    };
-
     use super::*;
+    use crate::fixture::Server;
 
-    fn clock() -> (Arc<AtomicU64>, Clock) {
-        let time = Arc::new(AtomicU64::new(1));
-        (Arc::clone(&time), Clock::manual(time))
-    }
-
-    #[test]
-    fn a_session_goes_on_for_its_purpose_only() {
-        let (_, clock) = clock();
-        let (sessions, random) = (Sessions::default(), Random::system());
-        let mut session = sessions.open(&clock, &random, "delete nurse", None);
-        session.completed.push(AuthType::Dummy);
-        sessions.keep(&session);
-        let again = sessions.open(&clock, &random, "delete nurse", Some(&session.id));
-        assert_eq!(
-            (again.id.clone(), again.completed.len()),
-            (session.id.clone(), 1)
-        );
-        let other = sessions.open(&clock, &random, "delete therapist", Some(&session.id));
+    #[tokio::test]
+    async fn a_session_goes_on_with_the_same_purpose_only() {
+        let server = Server::new().await;
+        let app = &server.app;
+        let mut session = Session::open(app, "register", None);
+        session.proved.code = Some([7; 32]);
+        session.keep(app).await.unwrap();
+        let id = Some(session.id.as_str());
+        let again = Session::resume(app, "register", id).await.unwrap();
+        assert_eq!((&again.id, again.proved), (&session.id, session.proved));
+        let other = Session::resume(app, "delete devices", id).await.unwrap();
         assert_ne!(other.id, session.id);
-        assert!(other.completed.is_empty());
+        assert_eq!(other.proved, Proved::default());
     }
 
-    #[test]
-    fn a_session_ends_when_it_is_closed_or_too_old() {
-        let (time, clock) = clock();
-        let (sessions, random) = (Sessions::default(), Random::system());
-        let closed = sessions.open(&clock, &random, "register", None);
-        sessions.close(&closed.id);
-        let old = sessions.open(&clock, &random, "register", Some(&closed.id));
-        assert_ne!(old.id, closed.id);
-        time.fetch_add(
-            u64::try_from(SESSION_LIFETIME.as_millis()).unwrap(),
-            Ordering::Relaxed,
-        );
-        let new = sessions.open(&clock, &random, "register", Some(&old.id));
-        assert_ne!(new.id, old.id);
-    }
-
-    #[test]
-    fn a_flood_of_sessions_does_not_fill_the_memory() {
-        let (_, clock) = clock();
-        let (sessions, random) = (Sessions::default(), Random::system());
-        for _ in 0..MAX_SESSIONS + 10 {
-            sessions.open(&clock, &random, "register", None);
+    #[tokio::test]
+    async fn an_id_that_somebody_made_up_or_changed_opens_nothing() {
+        let server = Server::new().await;
+        let session = Session::open(&server.app, "register", None);
+        let later = session.id.replacen('1', "2", 1);
+        for made_up in ["", "_", "__", "x", "räuber_räuber_räuber", later.as_str()] {
+            let opened = Session::open(&server.app, "register", Some(made_up));
+            assert_ne!(opened.id, made_up);
         }
-        let open = sessions.lock();
-        assert!(open.by_id.len() <= MAX_SESSIONS && open.order.len() <= MAX_SESSIONS);
+    }
+
+    #[tokio::test]
+    async fn what_was_proved_is_gone_when_it_was_used_or_is_too_old() {
+        let server = Server::new().await;
+        let app = &server.app;
+        let used = Session::open(app, "register", None);
+        used.keep(app).await.unwrap();
+        let used = Session::resume(app, "register", Some(&used.id))
+            .await
+            .unwrap();
+        app.store
+            .transact(async |mut tx| {
+                used.close_in(&mut tx);
+                Ok::<_, StoreError>((tx, ()))
+            })
+            .await
+            .unwrap();
+        let all = app.store.scan(&PROVED, (), Page::first(10));
+        assert!(all.await.unwrap().is_empty());
+
+        let old = Session::open(app, "register", None);
+        old.keep(app).await.unwrap();
+        server.wait(u64::try_from(SESSION_LIFETIME.as_millis()).unwrap());
+        let new = Session::resume(app, "register", Some(&old.id))
+            .await
+            .unwrap();
+        assert_ne!(new.id, old.id);
+        new.keep(app).await.unwrap();
+        let all = app.store.scan(&PROVED, (), Page::first(10));
+        assert_eq!(all.await.unwrap().len(), 1);
     }
 }

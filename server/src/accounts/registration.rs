@@ -19,7 +19,7 @@ use ruma::{
 
 use super::{ACCOUNTS, Account, name};
 use crate::{
-    auth::{self, Anyone, Grant, PASSWORDS, Secret, TokenHash, Tokens},
+    auth::{self, Anyone, Grant, PASSWORDS, Secret, Tokens},
     config::RegistrationMode,
     devices,
     endpoint::endpoint,
@@ -48,7 +48,6 @@ pub(super) fn router() -> Router<App> {
 struct Newcomer {
     user: OwnedUserId,
     password_hash: String,
-    code: Option<TokenHash>,
     login: Option<NewLogin>,
 }
 
@@ -84,31 +83,42 @@ async fn register(
             return Err(asked);
         }
     };
+    match enter(&app, &session, user, password, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(refused)) => Err(ask_again(session, &app, refused)),
+        Err(error) => {
+            // What was shown need not be shown again.
+            session.keep(&app).await?;
+            Err(error)
+        }
+    }
+}
 
-    // What costs nothing comes before what costs something: only who has shown a code is counted, and has anything hashed.
+/// Makes the account of somebody who has shown what that takes. What costs nothing comes before what costs something: only
+/// who has shown a code is counted, and has anything hashed.
+async fn enter(
+    app: &App,
+    session: &uia::Session,
+    user: OwnedUserId,
+    password: Option<Secret>,
+    request: register::v3::Request,
+) -> Result<Result<register::v3::Response, Refused>> {
     app.limiter
         .take(&app.clock, Rate::registrations(&app.config.limits), "")?;
-    check_free(&app, &user).await?;
+    check_free(app, &user).await?;
     let password = password.ok_or_else(|| Error::missing_param("Choose a password."))?;
     let newcomer = Newcomer {
         user,
         password_hash: app.hasher.hash(&app.random, password).await?,
-        code: session.code,
         login: (!request.inhibit_login).then(|| NewLogin {
             device: request
                 .device_id
-                .take()
                 .unwrap_or_else(|| devices::new_id(&app.random)),
             refreshable: request.refresh_token,
         }),
     };
-    match create(&app, &newcomer).await? {
-        Ok(tokens) => {
-            app.uia.close(&session.id);
-            Ok(answer(newcomer, tokens))
-        }
-        Err(refused) => Err(ask_again(&app, session, refused)),
-    }
+    let created = create(app, session, &newcomer).await?;
+    Ok(created.map(|tokens| answer(newcomer, tokens)))
 }
 
 async fn available(
@@ -170,7 +180,7 @@ async fn check_free(app: &App, user: &OwnedUserId) -> Result<()> {
 /// whose first choice of name was taken need not ask for it again; it is redeemed only with the account.
 async fn admit(app: &App, auth: Option<&AuthData>) -> Result<uia::Session> {
     let id = auth.and_then(AuthData::session);
-    let mut session = app.uia.open(&app.clock, &app.random, PURPOSE, id);
+    let mut session = uia::Session::resume(app, PURPOSE, id).await?;
     match auth {
         Some(AuthData::RegistrationToken(shown)) => {
             let checked = match invites::hash(&shown.token) {
@@ -178,29 +188,20 @@ async fn admit(app: &App, auth: Option<&AuthData>) -> Result<uia::Session> {
                 None => Err(Refused::Unknown),
             };
             match checked {
-                Ok(code) => session.code = Some(code),
-                Err(refused) => return Err(ask_again(app, session, refused)),
+                Ok(code) => session.proved.code = Some(code),
+                Err(refused) => return Err(ask_again(session, app, refused)),
             }
-            complete(&mut session, AuthType::RegistrationToken);
         }
         // Some clients put this stage after every flow, since it asks nothing of anybody.
-        Some(AuthData::Dummy(_)) => complete(&mut session, AuthType::Dummy),
+        Some(AuthData::Dummy(_)) => session.proved.dummy = true,
         _ => {}
     }
-    app.uia.keep(&session);
-    let open = app.config.registration.mode == RegistrationMode::Open
-        && session.completed.contains(&AuthType::Dummy);
-    if open || session.code.is_some() {
+    let open = app.config.registration.mode == RegistrationMode::Open && session.proved.dummy;
+    if open || session.proved.code.is_some() {
         Ok(session)
     } else {
-        session.completed.retain(|stage| *stage != AuthType::Dummy);
+        session.proved.dummy = false;
         Err(uia::ask(session, flows(app), None))
-    }
-}
-
-fn complete(session: &mut uia::Session, stage: AuthType) {
-    if !session.completed.contains(&stage) {
-        session.completed.push(stage);
     }
 }
 
@@ -212,10 +213,9 @@ fn flows(app: &App) -> Vec<AuthFlow> {
     }
 }
 
-fn ask_again(app: &App, mut session: uia::Session, refused: Refused) -> Error {
-    session.code = None;
-    session.completed.clear();
-    app.uia.keep(&session);
+/// What was shown is worth nothing (any longer), and is looked at again whenever it is shown again.
+fn ask_again(mut session: uia::Session, app: &App, refused: Refused) -> Error {
+    session.proved = uia::Proved::default();
     uia::ask(
         session,
         flows(app),
@@ -224,19 +224,24 @@ fn ask_again(app: &App, mut session: uia::Session, refused: Refused) -> Error {
 }
 
 /// Writes the account, its first device, the code's use and the therapy room in one transaction, or nothing.
-async fn create(app: &App, newcomer: &Newcomer) -> Result<Result<Option<Tokens>, Refused>> {
+async fn create(
+    app: &App,
+    session: &uia::Session,
+    newcomer: &Newcomer,
+) -> Result<Result<Option<Tokens>, Refused>> {
     app.store
         .transact(|mut tx| async {
             if tx.get(&ACCOUNTS, &newcomer.user).await?.is_some() {
                 return Err(in_use());
             }
-            let role = match newcomer.code {
+            let role = match session.proved.code {
                 Some(code) => match invites::redeem_in(&mut tx, app, code, &newcomer.user).await? {
                     Ok(redeemed) => redeemed.role,
                     Err(refused) => return Ok((tx, Err(refused))),
                 },
                 None => Role::Client,
             };
+            session.close_in(&mut tx);
             let tokens = create_in(&mut tx, app, newcomer, role).await?;
             Ok((tx, Ok(tokens)))
         })

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     account_data, accounts, auth, backup, ephemeral, filters, gate, inbox, invites, keys, media,
-    profiles, push, rooms, scheduler, start, store::engine::Pair, to_device,
+    profiles, push, rooms, scheduler, start, store::engine::Pair, to_device, uia,
 };
 
 /// Ids, numbers, times, hashes and roles: nothing in which a client could put words.
@@ -63,6 +63,9 @@ pub(super) fn rows() -> Vec<Row> {
         rooms::deletion::DELETIONS,
         rooms::relations::RELATIONS,
         rooms::membership::MEMBERSHIPS,
+        ephemeral::typing::CHANGES,
+        ephemeral::typing::ENDS,
+        ephemeral::typing::TYPISTS,
         inbox::INBOX,
         inbox::trim::PASSED,
         keys::KEY_COUNTS,
@@ -86,6 +89,7 @@ pub(super) fn rows() -> Vec<Row> {
         scheduler::DUE,
         scheduler::OF_ROOM,
         scheduler::REQUESTS,
+        uia::PROVED,
     ];
     rows.push(row((0, "list heads"), BOOKKEEPING, |_, (_, value)| {
         if value.len() == size_of::<u64>() {

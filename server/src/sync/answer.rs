@@ -22,6 +22,7 @@ use super::{
 use crate::{
     account_data,
     auth::Device,
+    ephemeral::typing,
     error::Result,
     inbox::{INBOX, token::Position},
     keys,
@@ -128,8 +129,13 @@ impl<'a> Answerer<'a> {
         more: bool,
     ) -> Result<Answer> {
         let (app, user) = (self.app, &*self.me.user);
-        let (typing, changed) = app.ephemeral.typing_changes(user, since.typing);
-        for room in changed {
+        let typing = typing::changes(&app.store, user, since.typing).await?;
+        if typing.forgotten {
+            for news in window.rooms.values_mut() {
+                news.typing = true;
+            }
+        }
+        for room in typing.rooms {
             window.rooms.entry(room).or_default().typing = true;
         }
         if teller.full_state {
@@ -169,7 +175,7 @@ impl<'a> Answerer<'a> {
         let position = Position {
             inbox: window.end,
             to_device: since.to_device,
-            typing,
+            typing: typing.last,
         };
         Ok(Answer {
             response,
@@ -187,7 +193,7 @@ impl<'a> Answerer<'a> {
         let mut attempts = 0;
         let (mut rooms, typing, end, changed) = loop {
             let begin = app.store.head(&INBOX, user).await?;
-            let (typing, _) = app.ephemeral.typing_changes(user, 0);
+            let typing = typing::changes(&app.store, user, u64::MAX).await?;
             let mut rooms = Rooms::new();
             for (room, membership) in membership::rooms_of(&app.store, user).await? {
                 if let Some(end) = self.end_of(with_left, &room, &membership).await? {
@@ -231,7 +237,7 @@ impl<'a> Answerer<'a> {
         let position = Position {
             inbox: end,
             to_device: 0,
-            typing,
+            typing: typing.last,
         };
         Ok(Answer {
             response,

@@ -63,11 +63,8 @@ pub(super) async fn some_receipts(
 }
 
 /// Who is typing in a room.
-pub(super) fn typing(app: &App, room: &RoomId) -> Result<Raw<AnySyncEphemeralRoomEvent>> {
-    event(
-        "m.typing",
-        TypingEventContent::new(app.ephemeral.typing(room)),
-    )
+pub(super) fn typing(typists: Vec<OwnedUserId>) -> Result<Raw<AnySyncEphemeralRoomEvent>> {
+    event("m.typing", TypingEventContent::new(typists))
 }
 
 /// The user's account data of these types, or all of it; of a room, or global.

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     auth::Device,
+    ephemeral::typing,
     error::Result,
     push,
     rooms::{
@@ -191,12 +192,15 @@ impl Teller<'_> {
                 }
             };
         }
-        let typing = match extent {
-            Extent::Whole(_) => !app.ephemeral.typing(room).is_empty(),
+        let asks = match extent {
+            Extent::Whole(_) => true,
             Extent::New(news) => news.typing,
         };
-        if typing && wants(&filter.ephemeral, room, "m.typing") {
-            joined.ephemeral.events.push(notices::typing(app, room)?);
+        if asks && wants(&filter.ephemeral, room, "m.typing") {
+            let typists = typing::in_room(&app.store, room).await?;
+            if !typists.is_empty() || matches!(extent, Extent::New(_)) {
+                joined.ephemeral.events.push(notices::typing(typists)?);
+            }
         }
         Ok(joined)
     }

@@ -147,10 +147,11 @@ async fn typing_and_settings_wake_the_phone() {
     let app = &practice.server.app;
     let begin = now(&practice, None).await;
     let told = woken(&practice, &begin.next_batch, async {
-        let members = vec![user("therapist"), user("nurse")];
+        let members = [user("therapist"), user("nurse")].into();
         let room = &practice.rooms[0];
-        app.ephemeral
-            .begin_typing(&app.clock, room, &user("therapist"), members, LONG);
+        typing::begin(app, room, &user("therapist"), &members, LONG)
+            .await
+            .unwrap();
     })
     .await;
     assert_eq!(

@@ -419,30 +419,29 @@ async fn somebody_typing_is_told_to_the_room_and_to_nobody_else() {
     let mut client = Client::new(MAX_ENTRIES, json!({}));
     client.ask(app).await;
     let (therapist, nurse) = (user("therapist"), user("nurse"));
-    let begin = |room: usize, members: Vec<OwnedUserId>| {
-        let long = std::time::Duration::from_secs(60);
-        app.ephemeral
-            .begin_typing(&app.clock, &practice.rooms[room], &therapist, members, long);
+    let long = std::time::Duration::from_secs(60);
+    let begin = async |room: usize, members: &[&OwnedUserId]| {
+        let members = members.iter().copied().cloned().collect();
+        typing::begin(app, &practice.rooms[room], &therapist, &members, long)
+            .await
+            .unwrap();
     };
-    begin(1, vec![therapist.clone()]);
+    begin(1, &[&therapist]).await;
     assert!(!client.ask(app).await.says_something());
-    begin(0, vec![therapist.clone(), nurse.clone()]);
+    begin(0, &[&therapist, &nurse]).await;
     let answer = client.ask(app).await;
     let told = &answer.response.rooms.join[&practice.rooms[0]]
         .ephemeral
         .events;
     assert!(told[0].json().get().contains("@therapist:localhost"));
-    begin(0, vec![therapist.clone(), nurse.clone()]);
+    begin(0, &[&therapist, &nurse]).await;
     assert!(
         !client.ask(app).await.says_something(),
         "they type on: nothing new"
     );
-    app.ephemeral.end_typing(
-        &app.clock,
-        &practice.rooms[0],
-        &therapist,
-        &[therapist.clone(), nurse],
-    );
+    typing::end(app, &practice.rooms[0], &therapist, None)
+        .await
+        .unwrap();
     let answer = client.ask(app).await;
     let told = &answer.response.rooms.join[&practice.rooms[0]]
         .ephemeral
