@@ -11,7 +11,9 @@ use respite_protocol::{Role, TherapyKind, api};
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use crate::{auth::Secret, error::Error, invites, scan, state::App, store::StoreError, trimming};
+use crate::{
+    archive, auth::Secret, error::Error, invites, scan, state::App, store::StoreError, trimming,
+};
 
 /// Something to do.
 #[derive(Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub enum Command {
     },
     /// Look at everything that is stored with the eyes of the gate.
     Scan,
+    /// Make a backup.
+    Backup(archive::Order),
 }
 
 /// What came of it.
@@ -95,6 +99,8 @@ pub enum Answer {
     },
     /// What the scan found.
     Scanned(scan::Report),
+    /// What the backup holds.
+    BackedUp(archive::Made),
 }
 
 /// An account in a list.
@@ -185,6 +191,10 @@ pub async fn execute(app: &App, command: Command) -> Result<Answer, Failure> {
             Ok(Answer::RoomDeleted { room })
         }
         Command::Scan => Ok(Answer::Scanned(scan::scan(app).await?)),
+        Command::Backup(order) => match archive::make(app, &order, &mut ()).await {
+            Ok(made) => Ok(Answer::BackedUp(made)),
+            Err(error) => Err(Failure(format!("{error:#}"))),
+        },
     }
 }
 

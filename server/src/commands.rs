@@ -1,9 +1,13 @@
 //! The command line: one file a subcommand, its help beside what it does.
 
+mod backup;
 mod compact;
 mod config;
 mod invite;
+mod migrate;
 mod operate;
+mod progress;
+mod restore;
 mod room;
 mod scan;
 mod serve;
@@ -34,6 +38,9 @@ enum Command {
     Room(room::Room),
     Scan(scan::Scan),
     Compact(compact::Compact),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Migrate(migrate::Migrate),
 }
 
 /// Where the configuration and the data are.
@@ -73,18 +80,21 @@ impl Arguments {
             Command::Room(room) => runtime.block_on(room.run()),
             Command::Scan(scan) => runtime.block_on(scan.run()),
             Command::Compact(compact) => runtime.block_on(compact.run()),
+            Command::Backup(backup) => runtime.block_on(backup.run()),
+            Command::Restore(restore) => runtime.block_on(restore.run()),
+            Command::Migrate(migrate) => runtime.block_on(migrate.run()),
         }
     }
 }
 
 impl Place {
-    fn load(self) -> Result<Config, ConfigError> {
-        let mut config = match self.config {
-            Some(file) => Config::load(&file)?,
+    fn load(&self) -> Result<Config, ConfigError> {
+        let mut config = match &self.config {
+            Some(file) => Config::load(file)?,
             None => Config::default(),
         };
-        if let Some(data) = self.data {
-            config.server.data = data;
+        if let Some(data) = &self.data {
+            config.server.data = data.clone();
         }
         Ok(config)
     }

@@ -53,6 +53,8 @@ pub struct Config {
     pub tls: Tls,
     /// The local listener for whoever watches over the server.
     pub operations: Operations,
+    /// Backups.
+    pub backup: Backup,
     /// The log.
     pub log: Log,
 }
@@ -286,6 +288,14 @@ impl Default for Operations {
             listen: SocketAddr::from(([127, 0, 0, 1], 8009)),
         }
     }
+}
+
+/// Backups.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backup {
+    /// The public keys (`age1…`) to which backups are encrypted.
+    pub recipients: Vec<String>,
 }
 
 /// The log.

@@ -53,6 +53,7 @@ impl Server {
         let options = Options {
             clock: Clock::manual(millis.clone()),
             random: Random::system(),
+            store: None,
         };
         let app = start::open(config, options).await.unwrap().app;
         Self {

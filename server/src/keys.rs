@@ -7,6 +7,7 @@
 
 mod claim;
 mod cross_signing;
+mod forget;
 mod query;
 mod signatures;
 mod signed;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use axum::Router;
 use ruma::{DeviceId, OneTimeKeyAlgorithm, UInt, UserId, events::room::member::MembershipState};
 
+pub use self::forget::forget_one_time_keys;
 pub use self::tables::{
     CROSS_SIGNING_KEYS, ClaimedKey, CrossSigningKeys, DEVICE_KEYS, FALLBACK_KEYS, FallbackKey,
     KEY_COUNTS, KeyCounts, ONE_TIME_KEYS, OneTimeKey, RECENTLY_CLAIMED, SIGNATURES,

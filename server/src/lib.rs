@@ -3,6 +3,7 @@
 pub mod account_data;
 pub mod accounts;
 pub mod admin;
+pub mod archive;
 pub mod auth;
 pub mod backup;
 pub mod blobs;
@@ -25,8 +26,10 @@ pub mod limits;
 pub mod logging;
 pub mod media;
 pub mod metrics;
+pub mod migrate;
 pub mod presence;
 pub mod profiles;
+pub mod progress;
 pub mod push;
 pub mod rooms;
 pub mod scan;

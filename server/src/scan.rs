@@ -76,6 +76,14 @@ impl Report {
     }
 }
 
+/// The name of a table, for people.
+pub fn table_name(number: u16) -> &'static str {
+    tables::rows()
+        .iter()
+        .find(|row| row.number == number)
+        .map_or("a table that this version does not know", |row| row.name)
+}
+
 /// Looks at everything, as it is at one moment.
 ///
 /// # Errors

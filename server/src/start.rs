@@ -4,6 +4,7 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -15,10 +16,11 @@ use crate::{
     auth::Hasher,
     clock::{Clock, Random},
     config::Config,
+    inbox::token::EPOCH,
     limits::Limiter,
     rooms::cache::RoomCache,
     state::{App, Parts},
-    store::{Address, STORE_FILE, Store, StoreError, Table},
+    store::{Address, Engine, STORE_FILE, Store, StoreError, Table, filling},
 };
 
 /// The blobs' directory in the data directory.
@@ -49,6 +51,8 @@ pub struct Options {
     pub clock: Clock,
     /// Randomness.
     pub random: Random,
+    /// A store that is open already, shared with other servers; otherwise the one that the configuration names is opened.
+    pub store: Option<Store>,
 }
 
 impl Default for Options {
@@ -56,6 +60,7 @@ impl Default for Options {
         Self {
             clock: Clock::system(),
             random: Random::system(),
+            store: None,
         }
     }
 }
@@ -76,7 +81,10 @@ pub struct Opened {
 pub async fn open(config: Config, options: Options) -> anyhow::Result<Opened> {
     config.validate()?;
     prepare(&config)?;
-    let store = open_store(&config).await?;
+    let store = match options.store.clone() {
+        Some(shared) => shared,
+        None => open_store(&config).await?,
+    };
     let fresh = Identity::new(&config, &options.random);
     let (identity, first_start) = identify(&store, &fresh).await?;
     ensure!(
@@ -87,8 +95,9 @@ pub async fn open(config: Config, options: Options) -> anyhow::Result<Opened> {
         identity.server_name,
         identity.server_name
     );
+    let epoch = store.get(&EPOCH, ()).await?;
     Ok(Opened {
-        app: assemble(config, options, store, &identity).await?,
+        app: assemble(config, options, store, &identity, epoch).await?,
         first_start,
     })
 }
@@ -111,7 +120,8 @@ pub async fn open_existing(mut config: Config, options: Options) -> anyhow::Resu
         .await?
         .with_context(|| format!("{} holds a store without a server in it.", data.display()))?;
     config.server.name = identity.server_name.clone();
-    assemble(config, options, store, &identity).await
+    let epoch = store.get(&EPOCH, ()).await?;
+    assemble(config, options, store, &identity, epoch).await
 }
 
 /// Whether the store answers.
@@ -122,8 +132,11 @@ pub async fn check(app: &App) -> Result<(), StoreError> {
     app.store.get(&IDENTITY, ()).await.map(drop)
 }
 
-/// A data directory that only its owner can look into.
-fn prepare(config: &Config) -> anyhow::Result<()> {
+/// Makes a data directory that only its owner can look into, or sees that it is one of a server.
+///
+/// # Errors
+/// It cannot be used, or is somebody else's.
+pub fn prepare(config: &Config) -> anyhow::Result<()> {
     let data = config.server.data.as_path();
     let unusable = || format!("{} cannot be used as the data directory", data.display());
     match fs::read_dir(data) {
@@ -171,15 +184,26 @@ fn refuse_strange(data: &Path, entries: fs::ReadDir) -> anyhow::Result<()> {
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let opened = config
-        .store
-        .open(&config.server.data, config.server.cache)
-        .await;
+    let engine = open_engine(&config.store, config).await?;
+    ensure!(
+        !filling::is_unfinished(&*engine).await?,
+        "The store is not whole: a migration or a restore into it has not finished. Start the same command once more to \
+         finish it."
+    );
+    Ok(Store::new(engine))
+}
+
+/// Opens a store, or makes a new one, whatever is in it: for moving and restoring.
+///
+/// # Errors
+/// It is in use, damaged, or not to be reached; in a sentence for the operator.
+pub async fn open_engine(address: &Address, config: &Config) -> anyhow::Result<Arc<dyn Engine>> {
+    let opened = address.open(&config.server.data, config.server.cache).await;
     match opened {
-        Ok(engine) => Ok(Store::new(engine)),
+        Ok(engine) => Ok(engine),
         Err(StoreError::Locked) => bail!(
             "{} is in use by another process, probably a server that is running.",
-            match &config.store {
+            match address {
                 Address::Redb(None) => config.server.data.display().to_string(),
                 elsewhere => elsewhere.to_string(),
             }
@@ -208,6 +232,7 @@ async fn assemble(
     options: Options,
     store: Store,
     identity: &Identity,
+    epoch: Option<u64>,
 ) -> anyhow::Result<App> {
     let signing_key = Ed25519KeyPair::from_der(&identity.key, identity.key_version.clone())
         .map_err(|_| anyhow::anyhow!("the store is damaged: the server's signing key is no key"))?;
@@ -221,6 +246,7 @@ async fn assemble(
         clock: options.clock,
         random: options.random,
         signing_key,
+        epoch,
         rooms: RoomCache::default(),
         limiter: Limiter::default(),
         shutdown: CancellationToken::new(),

@@ -31,6 +31,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness.
     pub random: Random,
+    /// Which sync tokens count; see [`crate::inbox::token::EPOCH`].
+    pub epoch: Option<u64>,
     /// Signs events.
     pub signing_key: Ed25519KeyPair,
     /// Room states that were used lately.

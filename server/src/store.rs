@@ -8,6 +8,7 @@ mod address;
 pub mod compact;
 pub mod engine;
 pub mod fatal;
+pub mod filling;
 mod group;
 mod key;
 pub mod packed;
@@ -15,6 +16,7 @@ pub mod postgres;
 pub mod redb;
 #[cfg(test)]
 mod suite;
+pub mod sums;
 mod table;
 mod transaction;
 mod turns;

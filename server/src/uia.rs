@@ -115,6 +115,8 @@ pub struct Session {
     /// What has been proved in it.
     pub proved: Proved,
     expires: u64,
+    /// The client names it: it has been told the id.
+    known: bool,
     kept: bool,
 }
 
@@ -139,6 +141,7 @@ impl Session {
                 .into();
             (genuine && expires > app.clock.millis()).then(|| (id.to_owned(), expires))
         });
+        let is_known = known.is_some();
         let (id, expires) = known.unwrap_or_else(|| {
             let expires = app.clock.after(SESSION_LIFETIME);
             let place = format!("{expires}_{}", app.random.text(RANDOM_LETTERS));
@@ -148,6 +151,7 @@ impl Session {
             id,
             proved: Proved::default(),
             expires,
+            known: is_known,
             kept: false,
         }
     }
@@ -158,7 +162,7 @@ impl Session {
     /// The store's.
     pub async fn resume(app: &App, purpose: &str, id: Option<&str>) -> Result<Self, StoreError> {
         let mut session = Self::open(app, purpose, id);
-        if id == Some(session.id.as_str())
+        if session.known
             && let Some(proved) = app.store.get(&PROVED, session.key()).await?
         {
             session.proved = proved;
@@ -167,11 +171,14 @@ impl Session {
         Ok(session)
     }
 
-    /// Remembers what was proved so far, until the session is over.
+    /// Remembers what was proved so far, until the session is over; once, and only if the client can come back to it.
     ///
     /// # Errors
     /// The store's.
     pub async fn keep(&self, app: &App) -> Result<(), StoreError> {
+        if self.kept || !self.known {
+            return Ok(());
+        }
         let now = app.clock.millis();
         app.store
             .transact(|mut tx| async move {
@@ -228,11 +235,17 @@ mod tests {
     use super::*;
     use crate::fixture::Server;
 
+    /// A session that a client comes back to.
+    fn told(app: &App) -> Session {
+        let first = Session::open(app, "register", None);
+        Session::open(app, "register", Some(&first.id))
+    }
+
     #[tokio::test]
     async fn a_session_goes_on_with_the_same_purpose_only() {
         let server = Server::new().await;
         let app = &server.app;
-        let mut session = Session::open(app, "register", None);
+        let mut session = told(app);
         session.proved.code = Some([7; 32]);
         session.keep(app).await.unwrap();
         let id = Some(session.id.as_str());
@@ -258,7 +271,7 @@ mod tests {
     async fn what_was_proved_is_gone_when_it_was_used_or_is_too_old() {
         let server = Server::new().await;
         let app = &server.app;
-        let used = Session::open(app, "register", None);
+        let used = told(app);
         used.keep(app).await.unwrap();
         let used = Session::resume(app, "register", Some(&used.id))
             .await
@@ -273,14 +286,14 @@ mod tests {
         let all = app.store.scan(&PROVED, (), Page::first(10));
         assert!(all.await.unwrap().is_empty());
 
-        let old = Session::open(app, "register", None);
+        let old = told(app);
         old.keep(app).await.unwrap();
         server.wait(u64::try_from(SESSION_LIFETIME.as_millis()).unwrap());
         let new = Session::resume(app, "register", Some(&old.id))
             .await
             .unwrap();
         assert_ne!(new.id, old.id);
-        new.keep(app).await.unwrap();
+        told(app).keep(app).await.unwrap();
         let all = app.store.scan(&PROVED, (), Page::first(10));
         assert_eq!(all.await.unwrap().len(), 1);
     }

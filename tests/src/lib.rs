@@ -5,6 +5,7 @@
     reason = "JSON is looked into by name, which never panics"
 )]
 
+pub mod balancer;
 pub mod binaries;
 pub mod bucket;
 pub mod canary;
@@ -12,6 +13,7 @@ pub mod crash;
 pub mod desk;
 pub mod engine;
 pub mod held;
+pub mod history;
 pub mod keys;
 pub mod person;
 pub mod place;

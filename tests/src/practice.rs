@@ -3,20 +3,40 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use respite_outside::postgres::Cluster;
 use respite_protocol::Role;
-use respite_server::{config::Config, serve::Server, start::Options, state::App};
+use respite_server::{
+    config::Config,
+    serve::Server,
+    start::{BLOBS, Options},
+    state::App,
+    store::{Address, STORE_FILE},
+};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::place::free_address;
+use crate::{balancer::Balancer, place::free_address};
 
-/// A server that runs in this process, on a port of its own.
+/// A server that runs in this process, on a port of its own; or several on one store behind a load balancer.
 pub struct Practice {
     url: String,
     config: Config,
     directory: TempDir,
     options: Options,
+    running: Option<Running>,
+    several: Option<Several>,
+}
+
+/// Further servers on the same store, and what stands before all of them.
+struct Several {
+    others: Vec<Other>,
+    balancer: Balancer,
+}
+
+struct Other {
+    config: Config,
+    url: String,
     running: Option<Running>,
 }
 
@@ -47,9 +67,97 @@ impl Practice {
             directory,
             options,
             running: None,
+            several: None,
         };
         practice.start().await?;
         Ok(practice)
+    }
+
+    /// Opens a practice with so many servers on one store, each request of a client's going to the next of them. The store
+    /// is a real PostgreSQL; where there is none, an embedded one that they share within this process.
+    pub async fn open_several(servers: usize) -> Result<Self> {
+        let database = Cluster::shared().map(Cluster::fresh).transpose()?;
+        let database: Option<Address> = database.map(|url| url.parse()).transpose()?;
+        let mut practice = Self::open_with(|config| {
+            if let Some(database) = &database {
+                config.store = database.clone();
+            }
+        })
+        .await?;
+        let (mut others, mut urls) = (Vec::new(), vec![practice.url.clone()]);
+        for number in 2..=servers {
+            let mut config = practice.config.clone();
+            config.server.data = practice.directory.path().join(format!("data{number}"));
+            if database.is_none() {
+                // Names a store that is not in the directory of its own.
+                config.store = Address::Redb(Some(practice.data().join(STORE_FILE)));
+            }
+            std::fs::create_dir(&config.server.data)?;
+            std::os::unix::fs::symlink(
+                practice.data().join(BLOBS),
+                config.server.data.join(BLOBS),
+            )?;
+            let url = format!("http://{}", free_address()?);
+            urls.push(url.clone());
+            let running = None;
+            others.push(Other {
+                config,
+                url,
+                running,
+            });
+        }
+        let balancer = Balancer::before(urls).await?;
+        practice.several = Some(Several { others, balancer });
+        for server in 1..servers {
+            practice.bring_back(server).await?;
+        }
+        Ok(practice)
+    }
+
+    /// The address of each server, without the load balancer.
+    pub fn servers(&self) -> Vec<String> {
+        let others = self.several.iter().flat_map(|several| &several.others);
+        let mut urls = vec![self.url.clone()];
+        urls.extend(others.map(|other| other.url.clone()));
+        urls
+    }
+
+    /// Ends one of several servers (not the first, which holds the store) in the middle of whatever it does.
+    pub async fn strike_down(&mut self, server: usize) -> Result<()> {
+        if let Some(Running {
+            shutdown,
+            task,
+            app,
+        }) = self.other(server)?.running.take()
+        {
+            task.abort();
+            drop(task.await);
+            drop((app, shutdown));
+        }
+        Ok(())
+    }
+
+    /// Starts one of several servers again, at the same address.
+    pub async fn bring_back(&mut self, server: usize) -> Result<()> {
+        let embedded = !matches!(self.config.store, Address::Postgres(_));
+        let options = Options {
+            store: embedded
+                .then(|| self.app().map(|app| app.store.clone()))
+                .transpose()?,
+            ..self.options.clone()
+        };
+        let other = self.other(server)?;
+        let (running, _) = run(&other.url, other.config.clone(), options).await?;
+        other.running = Some(running);
+        Ok(())
+    }
+
+    fn other(&mut self, server: usize) -> Result<&mut Other> {
+        let several = self.several.as_mut().context("there is one server")?;
+        let place = server
+            .checked_sub(1)
+            .context("the first one holds the store")?;
+        several.others.get_mut(place).context("no such server")
     }
 
     /// Starts the server again on the data that is there, at the same address if it has had one.
@@ -58,17 +166,8 @@ impl Practice {
             Some(address) => address.to_owned(),
             None => free_address()?,
         };
-        let listener = TcpListener::bind(address).await?;
-        self.url = format!("http://{}", listener.local_addr()?);
-        let shutdown = CancellationToken::new();
-        let server = Server::open(self.config.clone(), self.options.clone()).await?;
-        let app = server.app().clone();
-        let task = tokio::spawn(server.run(listener, shutdown.clone()));
-        self.running = Some(Running {
-            app,
-            shutdown,
-            task,
-        });
+        let (running, url) = run(&address, self.config.clone(), self.options.clone()).await?;
+        (self.running, self.url) = (Some(running), url);
         Ok(())
     }
 
@@ -89,7 +188,10 @@ impl Practice {
 
     /// The address that clients are given.
     pub fn url(&self) -> &str {
-        &self.url
+        match &self.several {
+            Some(several) => several.balancer.url(),
+            None => &self.url,
+        }
     }
 
     /// The data directory.
@@ -120,4 +222,21 @@ impl Practice {
             .map_err(|error| anyhow::anyhow!("the operator gets no code: {error:?}"))?;
         Ok(code.code.expose().to_owned())
     }
+}
+
+/// Opens a server and lets it run at an address.
+async fn run(address: &str, config: Config, options: Options) -> Result<(Running, String)> {
+    let address = address.strip_prefix("http://").unwrap_or(address);
+    let listener = TcpListener::bind(address).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let shutdown = CancellationToken::new();
+    let server = Server::open(config, options).await?;
+    let app = server.app().clone();
+    let task = tokio::spawn(server.run(listener, shutdown.clone()));
+    let running = Running {
+        app,
+        shutdown,
+        task,
+    };
+    Ok((running, url))
 }

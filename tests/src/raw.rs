@@ -106,6 +106,13 @@ impl Raw {
         other
     }
 
+    /// The same person, who asks another server.
+    pub fn at(&self, url: &str) -> Self {
+        let mut other = self.clone();
+        url.clone_into(&mut other.url);
+        other
+    }
+
     /// GET below `/_matrix/client/`.
     pub async fn get(&self, path: &str) -> Result<Answer> {
         self.ask(Method::GET, path, None).await

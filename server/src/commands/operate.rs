@@ -6,6 +6,7 @@ use clap::Args;
 use respite_server::{
     Options,
     admin::{self, Answer, Command, socket},
+    config::{Config, ConfigError},
     start,
 };
 
@@ -22,6 +23,11 @@ pub(super) struct Operate {
 }
 
 impl Operate {
+    /// The configuration of the command, which may be newer than that of the server that runs.
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
+        self.place.load()
+    }
+
     /// Has a command done and prints what came of it: as JSON, or in the words of `tell`.
     pub(super) async fn run(
         self,

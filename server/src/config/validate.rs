@@ -89,6 +89,18 @@ impl Config {
                 "With 0 nobody could use the server; write at least 1, also for costly_requests.",
             );
         }
+        if self
+            .backup
+            .recipients
+            .iter()
+            .any(|key| key.parse::<age::x25519::Recipient>().is_err())
+        {
+            return wrong(
+                "backup",
+                "recipients",
+                "Write the public keys (age1…) that `respite-server backup keygen` prints.",
+            );
+        }
         self.validate_connections()?;
         match (&self.tls.certificate, &self.tls.key) {
             (Some(_), None) => wrong("tls", "certificate", "Set tls.key too."),

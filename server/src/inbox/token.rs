@@ -1,7 +1,7 @@
 //! Sync tokens: where a device is in its lists, sealed for this user and device.
 //!
-//! `s<inbox>_<to-device>_<typing>_<check>`. The check is keyed with the server's secret, so that a token cannot be made up, and
-//! one that somebody else was given is not taken.
+//! `s<inbox>_<to-device>_<typing>_<check>`, with `_<epoch>` before the check once a backup was put back. The check is keyed
+//! with the server's secret, so that a token cannot be made up, and one that somebody else was given is not taken.
 
 use ruma::signatures::KeyPair;
 use sha2::{Digest, Sha256};
@@ -11,10 +11,15 @@ use crate::{
     auth::Device,
     error::{Error, Result},
     state::App,
+    store::Table,
 };
 
 /// Bytes of the check.
 const CHECK_BYTES: usize = 8;
+
+/// A number that changes whenever a backup is put back; there is none before the first time. Positions of another epoch mean
+/// nothing any more: their numbers are given once again, to other entries.
+pub const EPOCH: Table<(), u64> = Table::new(0x050F, "token_epoch");
 
 /// How far a device has been told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,35 +32,51 @@ pub struct Position {
     pub typing: u64,
 }
 
+impl Position {
+    /// What a token of another epoch means: beyond everything, so that nothing can be gone on from there.
+    pub const NOWHERE: Self = Self {
+        inbox: u64::MAX,
+        to_device: u64::MAX,
+        typing: u64::MAX,
+    };
+}
+
 /// Writes and reads the tokens of one device.
 pub struct Tokens {
     key: Sha256,
+    epoch: Option<u64>,
 }
 
 impl Tokens {
     /// The tokens of this device.
     pub fn of(app: &App, me: &Device) -> Self {
         // Such a signature is always the same, never leaves the server, and nobody else can make it.
-        Self::new(app.signing_key.sign(b"respite sync token").as_bytes(), me)
+        let secret = app.signing_key.sign(b"respite sync token");
+        Self::new(secret.as_bytes(), me, app.epoch)
     }
 
-    fn new(secret: &[u8], me: &Device) -> Self {
+    fn new(secret: &[u8], me: &Device, epoch: Option<u64>) -> Self {
         let mut key = Sha256::new_with_prefix(secret);
         for id in [me.user.as_str(), me.device.as_str()] {
             key.update((id.len() as u64).to_be_bytes());
             key.update(id);
         }
-        Self { key }
+        Self { key, epoch }
     }
 
     /// The token for a position.
     pub fn write(&self, position: Position) -> String {
+        self.write_in(self.epoch, position)
+    }
+
+    fn write_in(&self, epoch: Option<u64>, position: Position) -> String {
         let Position {
             inbox,
             to_device,
             typing,
         } = position;
-        let place = format!("s{inbox}_{to_device}_{typing}");
+        let epoch = epoch.map_or_else(String::new, |epoch| format!("_{epoch}"));
+        let place = format!("s{inbox}_{to_device}_{typing}{epoch}");
         let check = self.key.clone().chain_update(&place).finalize();
         let check: String = check
             .iter()
@@ -65,17 +86,22 @@ impl Tokens {
         format!("{place}_{check}")
     }
 
-    /// The position of a token that [`Tokens::write`] has made for the same device on the same server.
+    /// The position of a token that [`Tokens::write`] has made for the same device on the same server; in another epoch,
+    /// [`Position::NOWHERE`].
     ///
     /// # Errors
     /// 400 `M_INVALID_PARAM` for everything else.
     pub fn read(&self, token: &str) -> Result<Position> {
         parse(token)
-            .filter(|position| {
-                self.write(*position)
+            .filter(|(position, epoch)| {
+                self.write_in(*epoch, *position)
                     .as_bytes()
                     .ct_eq(token.as_bytes())
                     .into()
+            })
+            .map(|(position, epoch)| match epoch == self.epoch {
+                true => position,
+                false => Position::NOWHERE,
             })
             .ok_or_else(|| {
                 Error::invalid_param(
@@ -85,14 +111,16 @@ impl Tokens {
     }
 }
 
-fn parse(token: &str) -> Option<Position> {
-    let mut numbers = token.strip_prefix('s')?.split('_').take(3).map(str::parse);
+fn parse(token: &str) -> Option<(Position, Option<u64>)> {
+    let (place, _) = token.strip_prefix('s')?.rsplit_once('_')?;
+    let mut numbers = place.split('_').map(str::parse);
     let mut next = || numbers.next()?.ok();
-    Some(Position {
+    let position = Position {
         inbox: next()?,
         to_device: next()?,
         typing: next()?,
-    })
+    };
+    Some((position, next()))
 }
 
 #[cfg(test)]
@@ -110,7 +138,7 @@ mod tests {
             role: Role::Client,
             token: [0; 32],
         };
-        Tokens::new(b"secret", &me)
+        Tokens::new(b"secret", &me, None)
     }
 
     fn nurse() -> Tokens {
@@ -178,7 +206,22 @@ mod tests {
             role: Role::Client,
             token: [0; 32],
         };
-        let token = Tokens::new(b"another", &me).write(Position::default());
+        let token = Tokens::new(b"another", &me, None).write(Position::default());
         assert!(nurse().read(&token).is_err());
+    }
+
+    #[test]
+    fn after_a_restore_old_tokens_lead_nowhere_and_new_ones_work() {
+        let position = Position {
+            inbox: 7,
+            to_device: 2,
+            typing: 1,
+        };
+        let in_epoch = |epoch| Tokens { epoch, ..nurse() };
+        for (old, new) in [(None, Some(5)), (Some(5), Some(6)), (Some(5), None)] {
+            let token = in_epoch(old).write(position);
+            assert_eq!(in_epoch(old).read(&token).unwrap(), position);
+            assert_eq!(in_epoch(new).read(&token).unwrap(), Position::NOWHERE);
+        }
     }
 }

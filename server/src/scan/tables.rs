@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     account_data, accounts, auth, backup, ephemeral, filters, gate, inbox, invites, keys, media,
-    profiles, push, rooms, scheduler, start, store::engine::Pair, to_device, uia,
+    profiles, push, rooms, scheduler, start,
+    store::{engine::Pair, filling},
+    to_device, uia,
 };
 
 /// Ids, numbers, times, hashes and roles: nothing in which a client could put words.
@@ -48,6 +50,7 @@ macro_rules! bookkeeping {
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = bookkeeping![
         start::IDENTITY,
+        filling::FILLING,
         auth::ACCESS_TOKENS,
         auth::PASSWORDS,
         auth::REFRESH_TOKENS,
@@ -67,6 +70,7 @@ pub(super) fn rows() -> Vec<Row> {
         ephemeral::typing::ENDS,
         ephemeral::typing::TYPISTS,
         inbox::INBOX,
+        inbox::token::EPOCH,
         inbox::trim::PASSED,
         keys::KEY_COUNTS,
         keys::RECENTLY_CLAIMED,

@@ -31,6 +31,7 @@ pub(crate) async fn run<P: Place>(fresh: impl Fn() -> P) {
         raw::lists_number_their_entries_without_gaps,
         raw::many_writers_leave_no_gap_and_see_no_gap,
         raw::a_number_is_never_given_twice,
+        raw::a_list_that_was_copied_goes_on_where_it_was,
         raw::lists_do_not_mix,
         raw::a_commit_happens_only_if_its_checks_hold,
         raw::of_many_who_claim_a_key_one_gets_it,

@@ -101,6 +101,11 @@ impl<'a> Answerer<'a> {
             // Who comes back after too long may still show rooms that their user has left.
             _ => self.everything(&teller, since.is_some()).await?,
         };
+        if since.is_some() && answer.anew {
+            // The device knows people from before, but not whose devices have changed since.
+            let everybody = membership::neighbours(self.app, &self.me.user).await?;
+            answer.response.device_lists.changed = everybody.into_iter().collect();
+        }
         self.add_to_device(&mut answer).await?;
         let counts = keys::counts(&self.app.store, &self.me.user, &self.me.device).await?;
         answer.response.device_one_time_keys_count = counts.one_time_key_counts();

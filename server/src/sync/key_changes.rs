@@ -19,7 +19,10 @@ use crate::{
     auth::Device,
     endpoint::endpoint,
     error::{Error, Result},
-    inbox::{INBOX, token::Tokens},
+    inbox::{
+        INBOX,
+        token::{Position, Tokens},
+    },
     rooms::{event::TIMELINE, membership, state},
     state::App,
 };
@@ -37,6 +40,10 @@ async fn changes(app: App, me: Device, request: Request) -> Result<Response> {
     let tokens = Tokens::of(&app, &me);
     let from = tokens.read(&request.from)?.inbox;
     let to = tokens.read(&request.to)?.inbox;
+    if from == Position::NOWHERE.inbox {
+        let everybody = membership::neighbours(&app, &me.user).await?;
+        return Ok(Response::new(everybody.into_iter().collect(), Vec::new()));
+    }
     if from > to {
         return Err(Error::invalid_param(
             "The token in \"from\" is later than the one in \"to\".",

@@ -98,7 +98,7 @@ impl Night {
             user: &therapist,
             room: Some(media::InRoom {
                 id: &self.room,
-                most: 10,
+                most: 1,
             }),
             size: None,
         };

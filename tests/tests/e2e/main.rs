@@ -4,6 +4,7 @@
     reason = "JSON is looked into by name, which never panics"
 )]
 
+mod backups;
 mod bucket;
 mod canaries;
 mod codes;
@@ -21,5 +22,6 @@ mod malformed;
 mod operator;
 mod program;
 mod prompts;
+mod several;
 mod strangers;
 mod tokens;

@@ -59,6 +59,7 @@ impl World {
         let options = Options {
             clock: Clock::manual(time.clone()),
             random: Random::system(),
+            store: None,
         };
         let app = start::open(config, options).await.unwrap().app;
         let router = crate::router(app.clone());

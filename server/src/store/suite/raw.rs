@@ -273,6 +273,23 @@ pub(super) async fn a_number_is_never_given_twice(engine: Arc<dyn Engine>) {
     assert_eq!(scan(&engine, b"room", ALL, false).await, [entry(3)]);
 }
 
+/// As migrations and restores do it: entries and head are put under their keys.
+pub(super) async fn a_list_that_was_copied_goes_on_where_it_was(engine: Arc<dyn Engine>) {
+    let entry = Cell::number(b"room".to_vec(), 5);
+    let head = head_key(b"room");
+    commit(
+        &engine,
+        vec![put(&head, &5u64.to_be_bytes()), put(&entry, b"copied")],
+    )
+    .await;
+    assert_eq!(engine.head(b"room".to_vec()).await.unwrap(), 5);
+    assert_eq!(commit(&engine, vec![append(b"room", b"new")]).await, [6]);
+    assert_eq!(engine.head(b"room".to_vec()).await.unwrap(), 6);
+    let snapshot = engine.snapshot().await.unwrap();
+    let heads = snapshot.page(None, 1).await.unwrap();
+    assert_eq!(heads, [(head, 6u64.to_be_bytes().to_vec())]);
+}
+
 pub(super) async fn lists_do_not_mix(engine: Arc<dyn Engine>) {
     let lists: [&[u8]; 4] = [
         b"\x00\x05",
