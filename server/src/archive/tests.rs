@@ -70,7 +70,13 @@ impl Practice {
             .take(size)
             .collect();
         let body = stream::iter([Ok::<_, std::io::Error>(Bytes::from(noise))]);
-        let address = media::store_upload(&self.server.app, &user("nurse"), None, body)
+        let nurse = user("nurse");
+        let incoming = media::Incoming {
+            user: &nurse,
+            room: None,
+            size: None,
+        };
+        let address = media::store_upload(&self.server.app, incoming, body)
             .await
             .unwrap();
         address.media_id().unwrap().to_owned()
