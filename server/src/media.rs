@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     claim::{InRoom, UPLOADS},
     keep::{delete, delete_in, remove_blob},
-    trim::{WALK, run, trim_step},
+    trim::{WALK, trim_step},
     upload::{Incoming, store_upload},
 };
 use crate::{

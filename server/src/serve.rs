@@ -17,7 +17,7 @@ use crate::{
     admin::{self, Answer, Command},
     config::Config,
     ephemeral::typing,
-    media, metrics, scheduler,
+    metrics, scheduler,
     start::{self, Options},
     state::App,
     trimming,
@@ -144,7 +144,6 @@ impl Server {
         tasks.spawn(scheduler::run(self.app.clone()));
         tasks.spawn(trimming::run(self.app.clone()));
         tasks.spawn(typing::run(self.app.clone()));
-        tasks.spawn(media::run(self.app.clone()));
         if let Some(listener) = self.operations.take() {
             let router = metrics::router(self.app.clone(), self.recorder.clone());
             tasks.spawn(async move {

@@ -17,7 +17,7 @@ mod room;
 use std::time::Duration;
 
 use self::people::Round;
-use crate::{error::Result, rooms, state::App};
+use crate::{error::Result, media, rooms, state::App};
 
 pub use self::{account::erase as erase_account, room::erase as erase_room};
 
@@ -56,7 +56,8 @@ async fn step(app: &App, round: &mut Round) -> Result<bool> {
     Ok(room::step(app).await?
         || account::step(app).await?
         || rooms::append::forget_requests(app, STEP).await?
-        || round.step(app).await?)
+        || round.step(app).await?
+        || media::trim_step(app).await?)
 }
 
 #[cfg(test)]

@@ -21,8 +21,10 @@ use crate::{
 /// How far the walk through all blobs has come.
 pub const WALK: Table<(), Walk> = Table::new(0x0709, "media_walk");
 
-/// Most entries or blobs that one step looks at.
+/// Most entries that one step ends.
 const STEP: usize = 100;
+/// Most blobs that one step looks at; an S3 server lists so many at a time.
+const WALK_STEP: usize = 1_000;
 /// How much time passes from the end of a walk through all blobs to the beginning of the next.
 const WALK_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How old bytes must be before they count as left over: younger ones may belong to an upload that is not entered yet, and
@@ -36,29 +38,6 @@ pub struct Walk {
     next: u64,
     /// The last blob that this one has seen.
     after: Option<String>,
-}
-
-/// How long nothing is done after a step that had something to do, so that requests come first.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long nothing is done after a step that had nothing to do, or failed.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-
-/// Trims until the server stops.
-pub async fn run(app: App) {
-    loop {
-        let pause = match trim_step(&app).await {
-            Ok(true) => PAUSE,
-            Ok(false) => LOOK_AGAIN,
-            Err(error) => {
-                tracing::warn!(?error, "uploads could not be trimmed; it is tried again");
-                LOOK_AGAIN
-            }
-        };
-        tokio::select! {
-            () = app.shutdown.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
 }
 
 /// One small step; whether anything was to be done.
@@ -159,7 +138,7 @@ async fn walk(app: &App) -> Result<bool> {
 /// Removes those of the next blobs that nothing refers to; returns the last one that was looked at, unless there are no
 /// further ones.
 async fn remove_orphans(app: &App, after: Option<&str>, old: SystemTime) -> Result<Option<String>> {
-    let page = app.blobs.page(after, STEP).await;
+    let page = app.blobs.page(after, WALK_STEP).await;
     let page = page.map_err(keep::not_reached)?;
     let ids: Vec<&str> = page
         .iter()
@@ -178,7 +157,7 @@ async fn remove_orphans(app: &App, after: Option<&str>, old: SystemTime) -> Resu
     if removed > 0 {
         tracing::info!(removed, "removed blobs that nothing referred to");
     }
-    let more = page.len() == STEP;
+    let more = page.len() == WALK_STEP;
     Ok(page.last().filter(|_| more).map(|blob| blob.id.clone()))
 }
 

@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     admin::socket,
     auth::{ACCESS_TOKENS, Session, hash_token},
-    invites,
+    invites, media,
 };
 
 struct Running {

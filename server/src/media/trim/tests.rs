@@ -152,12 +152,15 @@ async fn blobs_that_nothing_refers_to_go_once_a_day_in_small_steps_and_all_other
         0xa7, 0x1c, 0x93, 0x5e,
     ]))]);
     let kept = store_upload(&server.app, incoming, body).await.unwrap();
-    for n in 0..250 {
-        write(&server, &format!("{n:03}defghijkmnopqrstuvwxyz2345678a")).await;
+    let directory = server.directory.path().join("data/blobs/kept/00");
+    std::fs::create_dir_all(&directory).unwrap();
+    for n in 0..2 * WALK_STEP {
+        let id = format!("00{n:04}ghijkmnopqrstuvwxyz2345678a");
+        std::fs::write(directory.join(id), "bytes").unwrap();
     }
     // Before they are old.
     trim(&server).await;
-    assert_eq!(blobs(&server).await, 251);
+    assert_eq!(blobs(&server).await, 2 * WALK_STEP + 1);
 
     years_pass(&server);
     let under_way = claim(&server, &nurse, ID, false).await.unwrap();

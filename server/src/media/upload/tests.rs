@@ -266,6 +266,7 @@ async fn of_many_uploads_at_once_as_many_are_kept_as_the_quota_has_room_for() {
 async fn of_many_documents_at_once_a_room_gets_as_many_as_it_may_have() {
     let server = Server::new().await;
     let (therapist, room) = (user("therapist"), room_id!("!therapy:localhost"));
+    server.found(room).await;
     let share = || {
         let body = stream::iter([Ok::<_, Infallible>(ciphertext(5_000))]);
         store_upload(&server.app, into_room(&therapist, room), body)
