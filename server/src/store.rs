@@ -13,7 +13,9 @@ mod group;
 mod key;
 pub mod packed;
 pub mod postgres;
+mod queue;
 pub mod redb;
+pub mod sled;
 #[cfg(test)]
 mod suite;
 pub mod sums;
@@ -21,6 +23,7 @@ mod table;
 mod transaction;
 mod turns;
 pub mod watch;
+mod writing;
 
 use std::{
     hash::{BuildHasher, RandomState},

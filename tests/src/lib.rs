@@ -17,6 +17,7 @@ pub mod history;
 pub mod keys;
 pub mod person;
 pub mod place;
+pub mod powerloss;
 pub mod practice;
 pub mod raw;
 pub mod story;

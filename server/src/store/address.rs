@@ -14,6 +14,7 @@ use super::{
     engine::{Engine, StoreError},
     postgres::Postgres,
     redb::Redb,
+    sled::Sled,
 };
 
 /// The file in the data directory that `redb` alone means.
@@ -59,9 +60,11 @@ impl Address {
                 .await
             }
             Self::Postgres(url) => Ok(Arc::new(Postgres::open(url).await?)),
-            Self::Sled(_) => Err(StoreError::Unavailable(
-                "this engine is not built yet".to_owned(),
-            )),
+            Self::Sled(_) => {
+                let directory = self.file(data);
+                blocking(move || Ok(Arc::new(Sled::open(&directory, cache)?) as Arc<dyn Engine>))
+                    .await
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::watch::Watch;
 pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// Why the store could not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// A check did not hold: what the transaction had read has changed since. Nothing was written.

@@ -9,13 +9,11 @@ use std::{
     ops::Bound,
     path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
-use tokio::sync::mpsc;
 
 use self::{
     file::{Disk, OnDisk, explain},
@@ -24,7 +22,7 @@ use self::{
 use super::{
     engine::{self, Engine, Pair, Snapshot, Span, StoreError, WriteSet, head_key},
     fatal::Fatal,
-    group::{self, Job, MAX_QUEUED_COMMITS},
+    queue::Queue,
     watch::{Watch, Watchers},
 };
 
@@ -45,8 +43,7 @@ type Entries = ReadOnlyTable<&'static [u8], &'static [u8]>;
 pub struct Redb {
     file: Arc<File>,
     watchers: Watchers,
-    queue: Option<mpsc::Sender<Job>>,
-    writer: Option<JoinHandle<()>>,
+    queue: Queue,
 }
 
 impl Redb {
@@ -72,19 +69,14 @@ impl Redb {
         });
         let file = Arc::new(File { state, disk });
         let watchers = Watchers::default();
-        let (queue, jobs) = mpsc::channel(MAX_QUEUED_COMMITS);
-        let writer = Writer::new(file.clone(), watchers.clone());
-        let writer = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || writer.run(jobs))
-            .map_err(|error| {
-                StoreError::Unavailable(format!("no thread to write with: {error}"))
-            })?;
+        let mut writer = Writer::new(file.clone());
+        let queue = Queue::start(watchers.clone(), move |sets, bytes| {
+            writer.apply(sets, bytes).map_err(|error| explain(&error))
+        })?;
         Ok(Self {
             file,
             watchers,
-            queue: Some(queue),
-            writer: Some(writer),
+            queue,
         })
     }
 
@@ -99,11 +91,7 @@ impl Redb {
 
 impl Drop for Redb {
     fn drop(&mut self) {
-        self.queue = None;
-        if let Some(writer) = self.writer.take() {
-            // A writer that has panicked has answered nobody, and nothing of its group is in the file.
-            let _ = writer.join();
-        }
+        self.queue.close();
         self.file.close();
     }
 }
@@ -138,8 +126,7 @@ impl Engine for Redb {
     }
 
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {
-        let queue = self.queue.as_ref().ok_or_else(group::stopped)?;
-        group::submit(queue, writes).await
+        self.queue.commit(writes).await
     }
 
     fn watch(&self, list: Vec<u8>) -> Watch {

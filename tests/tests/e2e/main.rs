@@ -4,8 +4,8 @@
     reason = "JSON is looked into by name, which never panics"
 )]
 
-mod bucket;
 mod backups;
+mod bucket;
 mod canaries;
 mod codes;
 mod conformance;

@@ -1,0 +1,78 @@
+//! What an engine loses when the power fails: `cargo run --release --bin powerloss -- run --engine redb --cuts 500`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
+
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Parser;
+use respite_server::store::Address;
+use respite_tests::powerloss::{Plan, Writers, look, run, work};
+
+#[derive(Parser)]
+#[command(about = "What an engine loses when the power fails.")]
+enum Command {
+    /// Lets an engine work under strace, and opens what had been synced at many moments of it.
+    Run {
+        /// redb or sled.
+        #[arg(long)]
+        engine: String,
+        /// At how many moments the power fails.
+        #[arg(long, default_value_t = 100)]
+        cuts: usize,
+        /// How many commits each of the eight writers makes.
+        #[arg(long, default_value_t = 150)]
+        commits: u32,
+        /// What chance begins with.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Only works, without strace, and says at the end how fast that went.
+    Work {
+        #[arg(long)]
+        store: String,
+        #[arg(long)]
+        commits: u32,
+    },
+    /// Only looks.
+    #[command(hide = true)]
+    Look {
+        #[arg(long)]
+        store: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Command::parse() {
+        Command::Run {
+            engine,
+            cuts,
+            commits,
+            seed,
+        } => {
+            let program = std::env::current_exe()?;
+            let plan = Plan {
+                program,
+                engine,
+                cuts,
+                commits,
+                seed,
+            };
+            println!("{}: {}", plan.engine, run(&plan).await?);
+        }
+        Command::Work { store, commits } => {
+            let started = Instant::now();
+            let done = work(&store.parse::<Address>()?, Writers { commits }).await?;
+            let seconds = started.elapsed().as_secs_f64();
+            eprintln!(
+                "{done} commits in {seconds:.2} s: {:.0}/s",
+                f64::from(done) / seconds
+            );
+        }
+        Command::Look { store } => {
+            let found = look(&store.parse::<Address>()?).await?;
+            println!("{}", serde_json::to_string(&found)?);
+        }
+    }
+    Ok(())
+}
