@@ -4,6 +4,7 @@ use std::{fmt, path::Path};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
+use respite_outside::postgres::Cluster;
 
 /// Which engine keeps the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,7 +26,10 @@ impl Engine {
         match self {
             Self::Redb => Ok(format!("redb:{}", directory.join("new.redb").display())),
             Self::Sled => Ok(format!("sled:{}", directory.join("new.sled").display())),
-            Self::Postgres => bail!("there is no PostgreSQL to be had: name one"),
+            Self::Postgres => match Cluster::shared() {
+                Some(cluster) => cluster.fresh(),
+                None => bail!("PostgreSQL is not installed"),
+            },
         }
     }
 

@@ -26,8 +26,16 @@ pub const POSTGRESQL: Part = Part {
     how: "install the package postgresql (Debian, Ubuntu) or postgresql-server (Fedora)",
 };
 
+/// What watches a program's system calls, and makes them fail.
+pub const STRACE: Part = Part {
+    name: "strace",
+    programs: &["strace"],
+    tests: "a disk that returns errors, power loss",
+    how: "install the package strace",
+};
+
 /// All of them.
-pub const PARTS: [&Part; 1] = [&POSTGRESQL];
+pub const PARTS: [&Part; 2] = [&POSTGRESQL, &STRACE];
 
 /// Where Debian and others put the server's programs, which are not meant to be called by hand.
 const HOMES: [&str; 3] = [

@@ -1,6 +1,7 @@
 //! kill -9 under load.
 
 use anyhow::{Result, ensure};
+use respite_outside::part::POSTGRESQL;
 use respite_tests::{
     crash::{Plan, run},
     engine::Engine,
@@ -31,4 +32,17 @@ async fn survives(engine: Engine) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_once_and_in_order_after_twenty_kills() -> Result<()> {
     survives(Engine::Redb).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_is_with_sled() -> Result<()> {
+    survives(Engine::Sled).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_is_with_postgresql() -> Result<()> {
+    if !POSTGRESQL.is_there() {
+        return Ok(());
+    }
+    survives(Engine::Postgres).await
 }

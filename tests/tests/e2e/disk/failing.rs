@@ -1,9 +1,10 @@
 //! A disk that returns errors: `strace` makes the real program's system calls fail.
 
-use std::{env, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
+use respite_outside::part::STRACE;
 use respite_tests::{
     person::PATIENCE,
     place::{Place, Program},
@@ -51,16 +52,6 @@ impl Failing {
     }
 }
 
-/// Whether `strace` is there. Where it is not, the tests that need it are not run, unless they must be.
-async fn has_strace() -> Result<bool> {
-    let mut command = Command::new("strace");
-    let there = command.arg("-V").stdout(Stdio::null()).status().await;
-    let there = there.is_ok_and(|status| status.success());
-    let must = env::var("RESPITE_TEST_REQUIRE").is_ok_and(|parts| parts == "all");
-    ensure!(there || !must, "strace is not installed");
-    Ok(there)
-}
-
 /// A therapist in a room of her own, with one message in it.
 async fn therapist(server: &Program) -> Result<(Raw, String, Vec<String>)> {
     let code = server.first_code.as_deref().context("no code")?;
@@ -87,7 +78,7 @@ async fn is_whole(place: &Place, who: &Raw, room: &str, acknowledged: &[String])
 
 #[tokio::test]
 async fn a_failed_sync_of_the_store_stops_the_server_and_loses_nothing() -> Result<()> {
-    if !has_strace().await? {
+    if !STRACE.is_there() {
         return Ok(());
     }
     let place = Place::new("")?;
@@ -110,7 +101,7 @@ async fn a_failed_sync_of_the_store_stops_the_server_and_loses_nothing() -> Resu
 
 #[tokio::test]
 async fn while_writes_return_errors_reading_goes_on_and_nothing_is_half_written() -> Result<()> {
-    if !has_strace().await? {
+    if !STRACE.is_there() {
         return Ok(());
     }
     let place = Place::new("")?;
@@ -147,7 +138,7 @@ async fn while_writes_return_errors_reading_goes_on_and_nothing_is_half_written(
 
 #[tokio::test]
 async fn an_upload_that_cannot_be_synced_is_refused_and_not_kept() -> Result<()> {
-    if !has_strace().await? {
+    if !STRACE.is_there() {
         return Ok(());
     }
     let place = Place::new("")?;
