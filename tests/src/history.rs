@@ -292,10 +292,17 @@ async fn compare(
         let from = ids().position(|id| Some(id) == told.first());
         let begin = told.iter().position(|id| Some(id) == ids().next());
         let theirs = told.iter().skip(begin.unwrap_or_default());
+        let same = ids()
+            .skip(from.unwrap_or_default())
+            .zip(theirs.clone())
+            .take_while(|(one, other)| one == other)
+            .count();
         ensure!(
-            from.or(begin).is_some() && ids().skip(from.unwrap_or_default()).eq(theirs),
-            "{} saw another history of {room}",
-            read.user
+            from.or(begin).is_some() && ids().skip(from.unwrap_or_default()).eq(theirs.clone()),
+            "{} saw another history of {room}: {same} events are the same from place {from:?} and {begin:?}, of {} and {}",
+            read.user,
+            history.len(),
+            told.len()
         );
     }
     Ok(())
