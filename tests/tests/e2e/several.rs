@@ -1,6 +1,6 @@
 //! Several servers on one store, behind a load balancer that sends every request to the next.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::{join_all, try_join_all};
