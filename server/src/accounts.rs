@@ -9,7 +9,7 @@ mod session;
 
 use axum::Router;
 use respite_protocol::Role;
-use ruma::{DeviceId, OwnedUserId, UserId, events::room::member::MembershipState};
+use ruma::{DeviceId, OwnedUserId, RoomId, UserId, events::room::member::MembershipState};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     devices,
     error::{Error, Result},
     invites,
-    rooms::membership,
+    rooms::{membership, state::ROOMS},
     state::App,
     store::{Page, Store, StoreError, Table},
 };
@@ -138,10 +138,21 @@ pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
             membership.state,
             MembershipState::Join | MembershipState::Invite | MembershipState::Knock
         ) {
-            membership::leave(app, user, &room).await?;
+            leave(app, user, &room).await?;
         }
     }
     Ok(())
+}
+
+/// Has somebody leave a room whose account is ended. A room that is deleted meanwhile they have left by that.
+///
+/// # Errors
+/// The store's.
+pub async fn leave(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
+    match membership::leave(app, user, room).await {
+        Err(_) if app.store.get(&ROOMS, room).await?.is_none() => Ok(()),
+        left => left,
+    }
 }
 
 /// Removes all devices but the one to keep; again until there is none, since a login that was under way may have added one.

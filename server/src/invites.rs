@@ -227,6 +227,9 @@ pub async fn forget_maker(
     most: usize,
 ) -> Result<bool, StoreError> {
     let made = &store.scan(&MADE, (made_by,), Page::first(most)).await?;
+    if made.is_empty() && store.get(&MAKERS, made_by).await?.is_none() {
+        return Ok(false);
+    }
     store
         .transact(|mut tx| async move {
             for (key, code) in made {

@@ -51,13 +51,26 @@ pub async fn run(app: App) {
     }
 }
 
-/// One step of whatever is to be done; whether anything was.
+/// One step of whatever is to be done; whether anything was. What fails does not keep the rest from being done.
 async fn step(app: &App, round: &mut Round) -> Result<bool> {
-    Ok(room::step(app).await?
-        || account::step(app).await?
-        || rooms::append::forget_requests(app, STEP).await?
-        || round.step(app).await?
-        || media::trim_step(app).await?)
+    let mut failed = None;
+    let mut did = |step: Result<bool>| {
+        step.unwrap_or_else(|error| {
+            failed = Some(error);
+            false
+        })
+    };
+    let done = did(room::step(app).await)
+        || did(account::step(app).await)
+        || did(rooms::append::forget_requests(app, STEP)
+            .await
+            .map_err(Into::into))
+        || did(round.step(app).await)
+        || did(media::trim_step(app).await);
+    match failed {
+        Some(error) if !done => Err(error),
+        _ => Ok(done),
+    }
 }
 
 #[cfg(test)]

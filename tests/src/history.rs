@@ -244,6 +244,7 @@ async fn before(
         }
         match end {
             Some(end) => from = end.to_owned(),
+            None if known.is_some() => bail!("the last event before the gap is not in {room}"),
             None => {
                 gap.reverse();
                 return Ok(gap);
@@ -252,7 +253,7 @@ async fn before(
     }
 }
 
-/// The room's whole history as each server tells it, against what its people saw and what was acknowledged to them.
+/// The room's whole history as each server tells it to somebody, against what syncing told them and what was acknowledged.
 async fn compare(
     practice: &Practice,
     person: &Raw,
@@ -283,28 +284,24 @@ async fn compare(
         messages.len(),
         sent.len()
     );
-    for read in seen {
-        let Some(told) = read.rooms.get(room) else {
-            continue;
-        };
-        // Some may read further back than others: from where both do, it must be the same.
-        let ids = || history.iter().map(|(id, _)| id);
-        let from = ids().position(|id| Some(id) == told.first());
-        let begin = told.iter().position(|id| Some(id) == ids().next());
-        let theirs = told.iter().skip(begin.unwrap_or_default());
-        let same = ids()
-            .skip(from.unwrap_or_default())
-            .zip(theirs.clone())
-            .take_while(|(one, other)| one == other)
-            .count();
-        ensure!(
-            from.or(begin).is_some() && ids().skip(from.unwrap_or_default()).eq(theirs.clone()),
-            "{} saw another history of {room}: {same} events are the same from place {from:?} and {begin:?}, of {} and {}",
-            read.user,
-            history.len(),
-            told.len()
-        );
-    }
+    let ids: Vec<&String> = history.iter().map(|(id, _)| id).collect();
+    let told = seen
+        .iter()
+        .find(|read| read.user == person.user)
+        .and_then(|read| read.rooms.get(room))
+        .context("somebody has not read their room")?;
+    let same = ids
+        .iter()
+        .zip(told)
+        .take_while(|(one, other)| *one == other);
+    let same = same.count();
+    ensure!(
+        same == ids.len() && same == told.len(),
+        "{} saw another history of {room}: {} events in place of {}, the same up to {same}",
+        person.user,
+        told.len(),
+        ids.len()
+    );
     Ok(())
 }
 

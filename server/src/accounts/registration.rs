@@ -87,8 +87,12 @@ async fn register(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(refused)) => Err(ask_again(session, &app, refused)),
         Err(error) => {
-            // What was shown need not be shown again.
-            session.keep(&app).await?;
+            // A code that was shown need not be shown again. What anybody can show as often as they like leaves nothing here.
+            if session.proved.code.is_some()
+                && let Err(error) = session.keep(&app).await
+            {
+                tracing::warn!(%error, "what was shown could not be kept");
+            }
             Err(error)
         }
     }

@@ -98,7 +98,8 @@ impl Directory {
                     Err(error) if error.kind() == ErrorKind::NotADirectory => continue,
                     ids => ids?,
                 };
-                for id in ids {
+                // What others have put there is not ours.
+                for id in ids.into_iter().filter(|id| super::shard_of(id).is_ok()) {
                     if found.len() >= limit {
                         return Ok(found);
                     }

@@ -91,27 +91,33 @@ impl S3 {
             }
         };
         found
-            .try_filter_map(async |object| Ok(listed(object)))
+            .try_filter_map(async |object| Ok(self.listed(object)))
             .take(limit)
             .map_err(io_error)
             .try_collect()
             .await
     }
 
+    /// `None` for an object that is no blob: a bucket may hold others.
+    fn listed(&self, object: ObjectMeta) -> Option<Listed> {
+        let id = self.id_at(&object.location)?;
+        Some(Listed {
+            id,
+            size: object.size,
+            finished: object.last_modified.into(),
+        })
+    }
+
+    /// Which blob an object is, if it is one.
+    fn id_at(&self, location: &Location) -> Option<String> {
+        let id = location.filename()?;
+        let shard = super::shard_of(id).ok()?;
+        (*location == self.location(shard, id)).then(|| id.to_owned())
+    }
+
     fn location(&self, shard: &str, id: &str) -> Location {
         self.prefix.clone().join(shard).join(id)
     }
-}
-
-/// `None` for an object that is no blob: a bucket may hold others.
-fn listed(object: ObjectMeta) -> Option<Listed> {
-    let id = object.location.filename()?;
-    super::shard_of(id).ok()?;
-    Some(Listed {
-        id: id.to_owned(),
-        size: object.size,
-        finished: object.last_modified.into(),
-    })
 }
 
 /// What the network brings, in pieces of at most [`CHUNK_BYTES`].

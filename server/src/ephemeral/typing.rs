@@ -11,9 +11,7 @@ mod tests;
 use std::{collections::BTreeSet, time::Duration};
 
 use axum::Router;
-use futures_util::future::{try_join, try_join_all};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
-use tokio::time::MissedTickBehavior;
 
 use crate::{
     error::{Error, Result},
@@ -36,12 +34,10 @@ pub const MAX_TYPING: Duration = Duration::from_secs(120);
 pub const MAX_CHANGES: u64 = 256;
 /// How many people of a room are told to be typing.
 pub const MAX_TYPISTS: usize = 100;
-/// How often it is looked whose typing is over.
-const TICK: Duration = Duration::from_millis(250);
+/// How long it is looked at the latest whose typing is over: others may have begun meanwhile, on any server.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How many are ended before it is looked again who is next.
 const BATCH: usize = 64;
-/// How many old changes go when a new one comes: more than one, for those that were added at the same moment.
-const FORGET_AT_ONCE: usize = 4;
 
 /// What has changed for a user.
 pub struct Changed {
@@ -116,7 +112,7 @@ pub async fn begin(
             tx.put(&TYPISTS, (room, user), &until)?;
             tx.put(&ENDS, (until, room, user), &())?;
             if before.is_none() {
-                tell(&mut tx, room, members).await?;
+                tell(&mut tx, room, members)?;
             }
             Ok::<_, Error>((tx, ()))
         })
@@ -143,7 +139,7 @@ pub async fn end(app: &App, room: &RoomId, user: &UserId, overdue: Option<u64>) 
             if until.is_some() && (overdue.is_none() || overdue == until) {
                 tx.delete(&TYPISTS, (room, user));
                 if let Some(members) = members {
-                    tell(&mut tx, room, members).await?;
+                    tell(&mut tx, room, members)?;
                 }
             }
             Ok::<_, Error>((tx, ()))
@@ -154,57 +150,72 @@ pub async fn end(app: &App, room: &RoomId, user: &UserId, overdue: Option<u64>) 
 
 /// Ends the typing whose time is over, until the server stops.
 pub async fn run(app: App) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let pause = match end_overdue(&app).await {
+            Ok(next) => next.map_or(LOOK_AGAIN, |next| {
+                Duration::from_millis(next.saturating_sub(app.clock.millis())).min(LOOK_AGAIN)
+            }),
+            Err(error) => {
+                tracing::warn!(
+                    ?error,
+                    "who types no longer could not be told; it is tried again"
+                );
+                LOOK_AGAIN
+            }
+        };
         tokio::select! {
             () = app.shutdown.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        if let Err(error) = end_overdue(&app).await {
-            tracing::warn!(
-                ?error,
-                "who types no longer could not be told; it is tried again"
-            );
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-/// Ends the typing whose time is over now.
+/// Ends the typing whose time is over now; when the next one's is, in milliseconds since 1970.
 ///
 /// # Errors
-/// The store's.
-pub async fn end_overdue(app: &App) -> Result<()> {
+/// The store's. What could not be ended does not keep others from it, and is tried again.
+pub async fn end_overdue(app: &App) -> Result<Option<u64>> {
+    let mut after = None;
+    let mut failed = None;
     loop {
         let now = app.clock.millis();
-        let mut overdue = app.store.scan(&ENDS, (), Page::first(BATCH)).await?;
-        overdue.retain(|((until, ..), ())| *until <= now);
-        if overdue.is_empty() {
-            return Ok(());
+        let page = Page::first(BATCH);
+        let ends = match after.take() {
+            None => app.store.scan(&ENDS, (), page).await?,
+            Some(after) => app.store.scan_after(&ENDS, (), after, page).await?,
+        };
+        for ((until, room, user), ()) in &ends {
+            if *until > now {
+                return failed.map_or(Ok(Some(*until)), Err);
+            }
+            if let Err(error) = end(app, room, user, Some(*until)).await {
+                failed = Some(error);
+            }
         }
-        for ((until, room, user), ()) in overdue {
-            end(app, &room, &user, Some(until)).await?;
+        match ends.into_iter().next_back() {
+            Some((last, ())) => after = Some(last),
+            None => return failed.map_or(Ok(None), Err),
         }
     }
 }
 
-/// Puts a change into the list of everybody concerned, and forgets their oldest.
-async fn tell(tx: &mut Tx, room: &RoomId, members: &BTreeSet<OwnedUserId>) -> Result<()> {
-    let store = tx.store().clone();
-    let known = try_join_all(members.iter().map(|member| {
-        try_join(
-            store.head(&CHANGES, member),
-            store.after(&CHANGES, member, 0, FORGET_AT_ONCE),
-        )
-    }));
+/// Puts a change into the list of everybody concerned.
+fn tell(tx: &mut Tx, room: &RoomId, members: &BTreeSet<OwnedUserId>) -> Result<(), StoreError> {
     let room = room.to_owned();
-    for (member, (head, oldest)) in members.iter().zip(known.await?) {
-        for (number, _) in oldest {
-            if number.saturating_add(MAX_CHANGES) <= head {
-                tx.remove(&CHANGES, member, number);
-            }
-        }
+    for member in members {
         tx.append(&CHANGES, member, &room)?;
     }
     Ok(())
+}
+
+/// Removes up to `most` of a user's changes beyond the newest [`MAX_CHANGES`], the oldest first; how many.
+///
+/// # Errors
+/// The store's.
+pub async fn trim(store: &Store, user: &UserId, most: usize) -> Result<usize, StoreError> {
+    let kept_from = store
+        .head(&CHANGES, user)
+        .await?
+        .saturating_sub(MAX_CHANGES);
+    store.trim(&CHANGES, user, kept_from, most).await
 }

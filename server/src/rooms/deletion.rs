@@ -24,12 +24,12 @@ pub const DELETIONS: Table<OwnedRoomId, Deletion> = Table::new(0x0408, "room_del
 const MEMBER: &str = "m.room.member";
 
 /// How far a deletion is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
     /// Since when, in milliseconds since 1970.
     pub since: u64,
-    /// Up to which entry the inbox of the member whose turn it is was looked through.
-    pub inbox: u64,
+    /// The member whose inbox was looked through, and up to which entry.
+    pub looked_through: Option<(OwnedUserId, u64)>,
 }
 
 /// Begins to delete a room. From then on, nobody can enter or read it, and its members are told that they have left it.
@@ -95,7 +95,14 @@ async fn begin_in(tx: &mut Tx, app: &App, room: &RoomId, row: &Numbered<Room>) -
         }
     }
     tx.delete(&ROOMS, room);
-    tx.put(&DELETIONS, room, &Deletion { since, inbox: 0 })?;
+    tx.put(
+        &DELETIONS,
+        room,
+        &Deletion {
+            since,
+            looked_through: None,
+        },
+    )?;
     Ok(())
 }
 
@@ -127,30 +134,33 @@ pub async fn next_member(store: &Store, room: &RoomId) -> Result<Option<OwnedUse
 /// The store's.
 pub async fn clear_inbox(
     store: &Store,
-    (room, deletion): (&RoomId, Deletion),
+    (room, deletion): (&RoomId, &Deletion),
     user: &UserId,
     most: usize,
 ) -> Result<bool, StoreError> {
-    let after = deletion.inbox;
+    let after = match &deletion.looked_through {
+        Some((of, up_to)) if of == user => *up_to,
+        _ => 0,
+    };
     let page = store.after(&inbox::INBOX, user, after, most).await?;
     let Some((last, _)) = page.last() else {
         return Ok(true);
     };
-    let next = Deletion {
-        inbox: *last,
-        ..deletion
+    let next = &Deletion {
+        since: deletion.since,
+        looked_through: Some((user.to_owned(), *last)),
     };
     let page = &page;
     store
         .transact(|mut tx: Tx| async move {
-            if tx.get(&DELETIONS, room).await? == Some(deletion) {
+            if tx.get(&DELETIONS, room).await?.as_ref() == Some(deletion) {
                 for (number, entry) in page {
                     if entry.value.is_about(room) {
                         let nothing = Numbered::new(Entry::Nothing, 0);
                         tx.replace(&inbox::INBOX, user, *number, &nothing)?;
                     }
                 }
-                tx.put(&DELETIONS, room, &next)?;
+                tx.put(&DELETIONS, room, next)?;
             }
             Ok::<_, StoreError>((tx, ()))
         })
@@ -173,21 +183,6 @@ pub async fn forget_member(
         .await?
         == most
     {}
-    store
-        .transact(|mut tx: Tx| async move {
-            if let Some(deletion) = tx.get(&DELETIONS, room).await? {
-                tx.put(
-                    &DELETIONS,
-                    room,
-                    &Deletion {
-                        inbox: 0,
-                        ..deletion
-                    },
-                )?;
-            }
-            Ok::<_, StoreError>((tx, ()))
-        })
-        .await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Puts an answer together: everything for a client that begins, and what is new for one that goes on.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use ruma::{
     OwnedRoomId,
@@ -44,6 +44,14 @@ pub(super) const MAX_TO_DEVICE: usize = 100;
 /// How many bytes of content they have; the first message comes whatever its size.
 const MAX_TO_DEVICE_BYTES: usize = 1024 * 1024;
 
+/// Takes a room out of what is told.
+fn untell(rooms: &mut Rooms, room: &OwnedRoomId) {
+    rooms.join.remove(room);
+    rooms.invite.remove(room);
+    rooms.knock.remove(room);
+    rooms.leave.remove(room);
+}
+
 /// An answer, and what the poll must know about it.
 pub(super) struct Answer {
     /// The answer, without its token.
@@ -63,6 +71,16 @@ pub(super) struct Answerer<'a> {
     full_state: bool,
     state_after: bool,
     page: usize,
+}
+
+/// What came into an inbox while its rooms were read.
+#[derive(Default)]
+struct Meanwhile {
+    end: u64,
+    /// The rooms in which something happened, with the last event if one came.
+    rooms: BTreeMap<OwnedRoomId, Option<u64>>,
+    /// The rooms that were deleted, and when.
+    deleted: BTreeMap<OwnedRoomId, u64>,
 }
 
 impl<'a> Answerer<'a> {
@@ -99,7 +117,7 @@ impl<'a> Answerer<'a> {
         let mut answer = match (since, window) {
             (Some(since), Some((window, more))) => self.news(&teller, since, window, more).await?,
             // Who comes back after too long may still show rooms that their user has left.
-            _ => self.everything(&teller, since.is_some()).await?,
+            _ => self.everything(&teller, since).await?,
         };
         if since.is_some() && answer.anew {
             // The device knows people from before, but not whose devices have changed since.
@@ -117,12 +135,19 @@ impl<'a> Answerer<'a> {
     /// a backup was put back) never got that far.
     async fn window(&self, since: Position) -> Result<Option<(Window, bool)>> {
         let (store, user) = (&self.app.store, &*self.me.user);
-        let entries = store.after(&INBOX, user, since.inbox, self.page).await?;
-        let fits = match entries.is_empty() {
-            true => store.head(&INBOX, user).await? == since.inbox,
-            false => follows(since.inbox, &entries),
-        };
+        let mut entries = store.after(&INBOX, user, since.inbox, self.page).await?;
+        if entries.is_empty() {
+            match store.head(&INBOX, user).await?.cmp(&since.inbox) {
+                Ordering::Equal => return Ok(Some((Window::of(since.inbox, entries), false))),
+                Ordering::Less => return Ok(None),
+                // It came between the two reads, or it was trimmed: what is there now says which.
+                Ordering::Greater => {
+                    entries = store.after(&INBOX, user, since.inbox, self.page).await?;
+                }
+            }
+        }
         let more = entries.len() == self.page;
+        let fits = !entries.is_empty() && follows(since.inbox, &entries);
         Ok(fits.then(|| (Window::of(since.inbox, entries), more)))
     }
 
@@ -192,22 +217,23 @@ impl<'a> Answerer<'a> {
 
     /// Rooms are read while others write. What came into the inbox meanwhile says which of them to read again, and up to
     /// where, so that the answer is exactly what was there at its token's position.
-    async fn everything(&self, teller: &Teller<'_>, comes_back: bool) -> Result<Answer> {
+    async fn everything(&self, teller: &Teller<'_>, since: Option<Position>) -> Result<Answer> {
         let (app, user) = (self.app, &*self.me.user);
-        let with_left = comes_back || teller.filter.room.include_leave;
+        let with_left = since.is_some() || teller.filter.room.include_leave;
         let mut attempts = 0;
-        let (mut rooms, typing, end, changed) = loop {
+        let (mut rooms, typing, told, meanwhile) = loop {
             let begin = app.store.head(&INBOX, user).await?;
             let typing = typing::changes(&app.store, user, u64::MAX).await?;
-            let mut rooms = Rooms::new();
+            let (mut rooms, mut told) = (Rooms::new(), BTreeMap::new());
             for (room, membership) in membership::rooms_of(&app.store, user).await? {
                 if let Some(end) = self.end_of(with_left, &room, &membership).await? {
                     self.tell_whole(teller, &room, &membership, end, &mut rooms)
                         .await?;
+                    told.insert(room, end);
                 }
             }
-            if let Some((end, changed)) = self.changed_since(begin).await? {
-                break (rooms, typing, end, changed);
+            if let Some(meanwhile) = self.changed_since(begin).await? {
+                break (rooms, typing, told, meanwhile);
             }
             // What came meanwhile was trimmed already: the other devices are that fast.
             attempts += 1;
@@ -215,15 +241,23 @@ impl<'a> Answerer<'a> {
                 return Err(StoreError::Conflict.into());
             }
         };
-        let memberships = self.memberships(changed.keys()).await?;
-        for ((room, position), membership) in changed.iter().zip(memberships) {
-            rooms.join.remove(room);
-            rooms.invite.remove(room);
-            rooms.knock.remove(room);
-            rooms.leave.remove(room);
-            if let Some(membership) = membership.filter(|membership| !membership.forgotten) {
-                self.tell_whole(teller, room, &membership, *position, &mut rooms)
+        let memberships = self.memberships(meanwhile.rooms.keys()).await?;
+        for ((room, event), membership) in meanwhile.rooms.iter().zip(memberships) {
+            untell(&mut rooms, room);
+            // A receipt or a tag is told with the room as it was told before.
+            let end = event.or_else(|| told.get(room).copied());
+            if let (Some(end), Some(membership)) = (end, membership)
+                && !membership.forgotten
+            {
+                self.tell_whole(teller, room, &membership, end, &mut rooms)
                     .await?;
+            }
+        }
+        for (room, when) in &meanwhile.deleted {
+            untell(&mut rooms, room);
+            if with_left {
+                let left = deleted::left(user, room, *when)?;
+                rooms.leave.insert(room.clone(), left);
             }
         }
         if !with_left {
@@ -239,9 +273,11 @@ impl<'a> Answerer<'a> {
                 .events
                 .push(notices::push_rules(app, user).await?);
         }
+        let from = since.filter(|since| *since != Position::NOWHERE);
         let position = Position {
-            inbox: end,
-            to_device: 0,
+            inbox: meanwhile.end,
+            // What was sent to the device is a list of its own, of which it has what its token says.
+            to_device: from.map_or(0, |since| since.to_device),
             typing: typing.last,
         };
         Ok(Answer {
@@ -286,12 +322,14 @@ impl<'a> Answerer<'a> {
         })
     }
 
-    /// The inbox's end, and the last event in it of each room that had one after `begin`; `None` if some of what came
-    /// after that is not there any more.
-    async fn changed_since(&self, begin: u64) -> Result<Option<(u64, BTreeMap<OwnedRoomId, u64>)>> {
-        let mut end = begin;
-        let mut changed = BTreeMap::new();
+    /// What came into the inbox after `begin`; `None` if some of it is not there any more.
+    async fn changed_since(&self, begin: u64) -> Result<Option<Meanwhile>> {
+        let mut meanwhile = Meanwhile {
+            end: begin,
+            ..Meanwhile::default()
+        };
         loop {
+            let end = meanwhile.end;
             let entries = self
                 .app
                 .store
@@ -302,12 +340,14 @@ impl<'a> Answerer<'a> {
                 return Ok(None);
             }
             let window = Window::of(end, entries);
-            end = window.end;
+            meanwhile.end = window.end;
             for (room, news) in window.rooms {
-                changed.extend(news.events.last().map(|position| (room, *position)));
+                let event = meanwhile.rooms.entry(room).or_default();
+                *event = news.events.last().copied().or(*event);
             }
+            meanwhile.deleted.extend(window.deleted);
             if last {
-                return Ok(Some((end, changed)));
+                return Ok(Some(meanwhile));
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     account_data::ACCOUNT_DATA,
     accounts::{self, ENDED},
     backup::{BACKED_UP, BACKUPS, LATEST_BACKUP},
-    ephemeral::receipts::RECEIPTS,
+    ephemeral::{receipts::RECEIPTS, typing::CHANGES},
     error::Result,
     filters::FILTERS,
     inbox::INBOX,
@@ -54,6 +54,7 @@ async fn remove_some(app: &App, user: &UserId) -> Result<bool> {
         || store.erase(&BACKED_UP, (user,), STEP).await? > 0
         || store.erase(&BACKUPS, (user,), STEP).await? > 0
         || store.erase(&SIGNATURES, (user,), STEP).await? > 0
+        || store.erase_list(&CHANGES, user, STEP).await? > 0
         || store.erase_list(&INBOX, user, STEP).await? > 0)
 }
 
@@ -67,7 +68,7 @@ async fn leave_a_room(app: &App, user: &UserId) -> Result<bool> {
         membership.state,
         MembershipState::Join | MembershipState::Invite | MembershipState::Knock
     ) {
-        membership::leave(app, user, &room).await?;
+        accounts::leave(app, user, &room).await?;
     }
     let receipts = app.store.erase(&RECEIPTS, (&room, user), STEP).await?;
     if receipts == 0 && !push::forget_room(&app.store, user, &room, STEP).await? {

@@ -38,7 +38,7 @@ pub async fn erase(app: &App, room: &RoomId) -> Result<()> {
 async fn remove_some(app: &App, room: &RoomId, deletion: Deletion) -> Result<()> {
     let store = &app.store;
     if let Some(member) = deletion::next_member(store, room).await? {
-        if deletion::clear_inbox(store, (room, deletion), &member, STEP).await?
+        if deletion::clear_inbox(store, (room, &deletion), &member, STEP).await?
             && !push::forget_room(store, &member, room, STEP).await?
             && !account_data::forget_room(store, &member, room, STEP).await?
         {

@@ -1,6 +1,6 @@
 //! Several servers on one store, behind a load balancer that sends every request to the next.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::{join_all, try_join_all};
@@ -8,6 +8,7 @@ use matrix_sdk::ruma::{OwnedDeviceId, api::client::uiaa};
 use respite::accounts;
 use respite_protocol::Role;
 use respite_tests::{
+    history::{self, Plan},
     person::pair,
     practice::Practice,
     raw::{Raw, text_at, therapist_and_nurse},
@@ -155,6 +156,19 @@ async fn a_hundred_claims_over_all_servers_get_no_key_twice() -> Result<()> {
         handed_out >= 40,
         "{handed_out} one-time keys were handed out"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_sees_one_history_while_servers_die_and_come_back() -> Result<()> {
+    let outcome = history::run(&Plan {
+        servers: SERVERS,
+        clients: 3,
+        lasts: Duration::from_secs(30),
+    })
+    .await?;
+    let busy = outcome.acknowledged > 100 && outcome.deaths > 3 && outcome.repeated > 0;
+    ensure!(busy, "hardly anything happened: {outcome:?}");
     Ok(())
 }
 

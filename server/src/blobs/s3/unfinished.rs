@@ -43,19 +43,31 @@ struct Upload {
     initiated: jiff::Timestamp,
 }
 
+impl Page {
+    /// Where the next page begins.
+    fn place(&self) -> (&str, &str) {
+        (&self.next_key_marker, &self.next_upload_id_marker)
+    }
+}
+
 impl S3 {
     pub(in crate::blobs) async fn remove_unfinished(&self, before: SystemTime) -> io::Result<u64> {
         let (mut removed, mut page) = (0, self.uploads(None).await?);
         loop {
             for upload in &page.uploads {
-                if SystemTime::from(upload.initiated) < before {
+                let ours = self.id_at(&Location::from(upload.key.as_str())).is_some();
+                if ours && SystemTime::from(upload.initiated) < before {
                     removed += u64::from(self.abort(upload).await?);
                 }
             }
             if !page.is_truncated {
                 return Ok(removed);
             }
-            page = self.uploads(Some(&page)).await?;
+            let next = self.uploads(Some(&page)).await?;
+            if next.place() == page.place() {
+                return Err(unlisted());
+            }
+            page = next;
         }
     }
 
