@@ -6,7 +6,10 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Parser;
 use respite_server::store::Address;
-use respite_tests::powerloss::{Plan, Writers, look, run, work};
+use respite_tests::{
+    engine::Engine,
+    powerloss::{Plan, Writers, look, run, work},
+};
 
 #[derive(Parser)]
 #[command(about = "What an engine loses when the power fails.")]
@@ -15,7 +18,7 @@ enum Command {
     Run {
         /// redb or sled.
         #[arg(long)]
-        engine: String,
+        engine: Engine,
         /// At how many moments the power fails.
         #[arg(long, default_value_t = 100)]
         cuts: usize,
@@ -25,6 +28,9 @@ enum Command {
         /// What chance begins with.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// For comparison: after the first acknowledgement no sync reaches the disk.
+        #[arg(long)]
+        deaf: bool,
     },
     /// Only works, without strace, and says at the end how fast that went.
     Work {
@@ -49,6 +55,7 @@ async fn main() -> Result<()> {
             cuts,
             commits,
             seed,
+            deaf,
         } => {
             let program = std::env::current_exe()?;
             let plan = Plan {
@@ -57,6 +64,7 @@ async fn main() -> Result<()> {
                 cuts,
                 commits,
                 seed,
+                deaf,
             };
             println!("{}: {}", plan.engine, run(&plan).await?);
         }
