@@ -35,8 +35,8 @@ pub struct Plan {
     pub engine: Engine,
     /// At how many moments the power fails. In every second case, some of what was not synced is on the disk.
     pub cuts: usize,
-    /// How many commits each of the writers makes.
-    pub commits: u32,
+    /// Who writes how much.
+    pub writers: Writers,
     /// What chance begins with.
     pub seed: u64,
     /// After the first acknowledgement no sync reaches the disk, as if the engine had left them out. Then something must be
@@ -145,7 +145,8 @@ async fn record(plan: &Plan, root: &Path, trace: &Path) -> Result<Trace> {
         .arg(trace)
         .arg(&plan.program)
         .args(["work", "--store", &plan.engine.address(root)?])
-        .args(["--commits", &plan.commits.to_string()])
+        .args(["--writers", &plan.writers.number.to_string()])
+        .args(["--commits", &plan.writers.commits.to_string()])
         .stdout(Stdio::null())
         .status()
         .await?;

@@ -4,28 +4,32 @@ use anyhow::{Result, ensure};
 use respite_outside::part::STRACE;
 use respite_tests::{
     engine::Engine,
-    powerloss::{Plan, Report, run},
+    powerloss::{Plan, Report, Writers, run},
 };
 
-async fn power_fails(engine: Engine, deaf: bool) -> Result<Report> {
+/// What came of it, and in words with what chance began with.
+async fn power_fails(engine: Engine, deaf: bool) -> Result<(Report, String)> {
     let plan = Plan {
         program: env!("CARGO_BIN_EXE_powerloss").into(),
         engine,
         cuts: 30,
-        commits: 40,
+        writers: Writers {
+            number: 24,
+            commits: 20,
+        },
         seed: rand::random(),
         deaf,
     };
     let report = run(&plan).await?;
-    println!("{engine}, seed {}: {report}", plan.seed);
-    Ok(report)
+    let words = format!("{engine}, seed {}: {report}", plan.seed);
+    Ok((report, words))
 }
 
 #[tokio::test]
 async fn redb_keeps_what_it_has_acknowledged() -> Result<()> {
     if STRACE.is_there() {
-        let report = power_fails(Engine::Redb, false).await?;
-        ensure!(report.is_clean(), "{report}");
+        let (report, words) = power_fails(Engine::Redb, false).await?;
+        ensure!(report.is_clean(), "{words}");
     }
     Ok(())
 }
@@ -33,8 +37,8 @@ async fn redb_keeps_what_it_has_acknowledged() -> Result<()> {
 #[tokio::test]
 async fn sled_keeps_what_it_has_acknowledged() -> Result<()> {
     if STRACE.is_there() {
-        let report = power_fails(Engine::Sled, false).await?;
-        ensure!(report.is_clean(), "{report}");
+        let (report, words) = power_fails(Engine::Sled, false).await?;
+        ensure!(report.is_clean(), "{words}");
     }
     Ok(())
 }
@@ -43,8 +47,8 @@ async fn sled_keeps_what_it_has_acknowledged() -> Result<()> {
 async fn without_syncs_something_is_missing() -> Result<()> {
     if STRACE.is_there() {
         for engine in [Engine::Redb, Engine::Sled] {
-            let report = power_fails(engine, true).await?;
-            ensure!(report.unopenable + report.with_losses > 0, "{report}");
+            let (report, words) = power_fails(engine, true).await?;
+            ensure!(report.unopenable + report.with_losses > 0, "{words}");
         }
     }
     Ok(())
