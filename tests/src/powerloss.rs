@@ -15,28 +15,33 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use respite_outside::part::STRACE;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use self::{disk::Disk, trace::Trace};
-pub use self::{
-    trace::STRACE,
-    work::{Found, Writers, look, work},
+pub use self::work::{Found, Writers, look, work};
+use self::{
+    disk::Disk,
+    trace::{Event, Trace},
 };
+use crate::engine::Engine;
 
 /// What is tried.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The program that works and looks: `powerloss` itself.
     pub program: PathBuf,
-    /// `redb` or `sled`.
-    pub engine: String,
+    /// The engine; one that keeps its store in files.
+    pub engine: Engine,
     /// At how many moments the power fails. In every second case, some of what was not synced is on the disk.
     pub cuts: usize,
-    /// How many commits each of the writers makes.
-    pub commits: u32,
+    /// Who writes how much.
+    pub writers: Writers,
     /// What chance begins with.
     pub seed: u64,
+    /// After the first acknowledgement no sync reaches the disk, as if the engine had left them out. Then something must be
+    /// missing, or the comparison is blind.
+    pub deaf: bool,
 }
 
 /// What the power cuts did.
@@ -117,6 +122,9 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     for (n, moment) in moments.into_iter().enumerate() {
         for event in trace.between(at, moment) {
             disk.apply(event)?;
+            if plan.deaf && matches!(event, Event::Said(_)) {
+                disk.turn_deaf();
+            }
             acknowledged.hear(event)?;
         }
         at = moment;
@@ -129,23 +137,19 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     Ok(report)
 }
 
-/// Where the engine keeps its store in a directory.
-fn store(engine: &str, root: &Path) -> String {
-    format!("{engine}:{}", root.join("store").display())
-}
-
 async fn record(plan: &Plan, root: &Path, trace: &Path) -> Result<Trace> {
-    let status = Command::new(STRACE)
+    let strace = STRACE.program("strace").context(STRACE.how)?;
+    let status = Command::new(strace)
         .args(trace::OPTIONS)
         .arg("-o")
         .arg(trace)
         .arg(&plan.program)
-        .args(["work", "--store", &store(&plan.engine, root)])
-        .args(["--commits", &plan.commits.to_string()])
+        .args(["work", "--store", &plan.engine.address(root)?])
+        .args(["--writers", &plan.writers.number.to_string()])
+        .args(["--commits", &plan.writers.commits.to_string()])
         .stdout(Stdio::null())
         .status()
-        .await
-        .context("strace cannot be run; install it (Debian: apt-get install strace)")?;
+        .await?;
     ensure!(status.success(), "the work under strace failed: {status}");
     Trace::read(trace)
 }
@@ -153,7 +157,7 @@ async fn record(plan: &Plan, root: &Path, trace: &Path) -> Result<Trace> {
 /// What a new process finds in the store; an error is the store's.
 async fn looked(plan: &Plan, root: &Path) -> Result<Found> {
     let output = Command::new(&plan.program)
-        .args(["look", "--store", &store(&plan.engine, root)])
+        .args(["look", "--store", &plan.engine.address(root)?])
         .output()
         .await?;
     if !output.status.success() {

@@ -4,9 +4,12 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Args, Parser};
 use respite_server::store::Address;
-use respite_tests::powerloss::{Plan, Writers, look, run, work};
+use respite_tests::{
+    engine::Engine,
+    powerloss::{Plan, Writers, look, run, work},
+};
 
 #[derive(Parser)]
 #[command(about = "What an engine loses when the power fails.")]
@@ -15,23 +18,26 @@ enum Command {
     Run {
         /// redb or sled.
         #[arg(long)]
-        engine: String,
+        engine: Engine,
         /// At how many moments the power fails.
         #[arg(long, default_value_t = 100)]
         cuts: usize,
-        /// How many commits each of the eight writers makes.
-        #[arg(long, default_value_t = 150)]
-        commits: u32,
+        #[command(flatten)]
+        writers: Who,
         /// What chance begins with.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// For comparison: after the first acknowledgement no sync reaches the disk.
+        #[arg(long)]
+        deaf: bool,
     },
     /// Only works, without strace, and says at the end how fast that went.
     Work {
+        /// Where, as in the setting `store`.
         #[arg(long)]
         store: String,
-        #[arg(long)]
-        commits: u32,
+        #[command(flatten)]
+        writers: Who,
     },
     /// Only looks.
     #[command(hide = true)]
@@ -41,28 +47,49 @@ enum Command {
     },
 }
 
+#[derive(Args)]
+struct Who {
+    /// How many write at the same time.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    writers: u32,
+    /// How many commits each of them makes.
+    #[arg(long, default_value_t = 150)]
+    commits: u32,
+}
+
+impl From<Who> for Writers {
+    fn from(who: Who) -> Self {
+        Self {
+            number: who.writers,
+            commits: who.commits,
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     match Command::parse() {
         Command::Run {
             engine,
             cuts,
-            commits,
+            writers,
             seed,
+            deaf,
         } => {
             let program = std::env::current_exe()?;
             let plan = Plan {
                 program,
                 engine,
                 cuts,
-                commits,
+                writers: writers.into(),
                 seed,
+                deaf,
             };
             println!("{}: {}", plan.engine, run(&plan).await?);
         }
-        Command::Work { store, commits } => {
+        Command::Work { store, writers } => {
             let started = Instant::now();
-            let done = work(&store.parse::<Address>()?, Writers { commits }).await?;
+            let done = work(&store.parse::<Address>()?, writers.into()).await?;
             let seconds = started.elapsed().as_secs_f64();
             eprintln!(
                 "{done} commits in {seconds:.2} s: {:.0}/s",

@@ -23,6 +23,7 @@ pub(super) struct Disk {
     root: PathBuf,
     nodes: Vec<Node>,
     events: usize,
+    deaf: bool,
 }
 
 enum Node {
@@ -64,6 +65,7 @@ impl Disk {
             root: root.to_owned(),
             nodes: vec![Node::directory()],
             events: 0,
+            deaf: false,
         }
     }
 
@@ -96,10 +98,19 @@ impl Disk {
                 let change = Change::Write(usize::try_from(*at)?, bytes.clone());
                 self.change(path, number, change);
             }
-            Event::Sync(path, since) => self.sync(path, *since),
-            Event::Directory(_) | Event::Rename(..) | Event::Remove(_) | Event::Said(_) => {}
+            Event::Sync(path, since) if !self.deaf => self.sync(path, *since),
+            Event::Directory(_)
+            | Event::Rename(..)
+            | Event::Remove(_)
+            | Event::Sync(..)
+            | Event::Said(_) => {}
         }
         Ok(())
+    }
+
+    /// From now on it does nothing when it is told to sync.
+    pub(super) fn turn_deaf(&mut self) {
+        self.deaf = true;
     }
 
     fn holds(&self, path: &Path) -> bool {

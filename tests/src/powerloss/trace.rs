@@ -9,10 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The program that records.
-pub const STRACE: &str = "strace";
-
-/// How it is called: all threads, paths of descriptors, everything that is written, in hexadecimal.
+/// How `strace` is called: all threads, paths of descriptors, everything that is written, in hexadecimal.
 pub(super) const OPTIONS: [&str; 7] = [
     "-f",
     "-y",

@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 
 use super::{Report, trace::Event};
 
-/// How many write at the same time, and into how many places of its own each of them writes in turn.
-const WRITERS: u32 = 8;
+/// At most so many write at the same time.
+pub const MAX_WRITERS: u32 = 100;
+/// Into how many places of its own each of them writes in turn.
 const PLACES: u32 = 16;
 const LIST: &[u8] = b"room";
 const CACHE: usize = 16 << 20;
@@ -26,6 +27,9 @@ const CACHE: usize = 16 << 20;
 /// Who writes how much.
 #[derive(Clone, Copy, Debug)]
 pub struct Writers {
+    /// How many write at the same time, up to [`MAX_WRITERS`]. What they write goes to the disk together, so that many
+    /// of them make large groups.
+    pub number: u32,
     /// How many commits each of them makes.
     pub commits: u32,
 }
@@ -46,14 +50,14 @@ pub struct Found {
 pub async fn work(store: &Address, writers: Writers) -> Result<u32> {
     let engine = store.open(Path::new("."), CACHE).await?;
     let mut all = JoinSet::new();
-    for writer in 0..WRITERS {
+    for writer in 0..writers.number.min(MAX_WRITERS) {
         let engine = engine.clone();
         all.spawn(async move { write(&engine, writer, writers.commits).await });
     }
     while let Some(done) = all.join_next().await {
         done??;
     }
-    Ok(WRITERS * writers.commits)
+    Ok(writers.number * writers.commits)
 }
 
 async fn write(engine: &Arc<dyn Engine>, writer: u32, commits: u32) -> Result<()> {
@@ -117,7 +121,7 @@ pub async fn look(store: &Address) -> Result<Found> {
         numbered == found.names.len(),
         "there are entries beyond the head"
     );
-    for writer in 0..WRITERS {
+    for writer in 0..MAX_WRITERS {
         for at in 0..PLACES {
             let read = |kind| {
                 let value = entries.get(&place(kind, writer, at))?;

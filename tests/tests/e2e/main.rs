@@ -20,6 +20,7 @@ mod keys;
 mod main_job;
 mod malformed;
 mod operator;
+mod powerloss;
 mod program;
 mod prompts;
 mod several;
