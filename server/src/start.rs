@@ -3,7 +3,6 @@
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
-    path::Path,
     sync::Arc,
 };
 
@@ -148,22 +147,25 @@ pub fn prepare(config: &Config) -> anyhow::Result<()> {
         Err(error) => Err(error).with_context(unusable),
         Ok(entries) => {
             let inside = config.store == Address::default();
-            if inside && !data.join(STORE_FILE).try_exists().with_context(unusable)? {
-                refuse_strange(data, entries)?;
+            if !inside || !data.join(STORE_FILE).try_exists().with_context(unusable)? {
+                refuse_strange(config, entries)?;
             }
             fs::set_permissions(data, fs::Permissions::from_mode(0o700)).with_context(unusable)
         }
     }
 }
 
-/// A directory without a store is used only if it is as good as empty: with blobs in it, the store is what is missing; with
-/// anything else, it is somebody's.
-fn refuse_strange(data: &Path, entries: fs::ReadDir) -> anyhow::Result<()> {
+/// A directory without a store is used only if it is as good as empty: with blobs in it, the store is what is missing, unless
+/// that is elsewhere; with anything else, it is somebody's, and closed to everybody else it would be of no use to them.
+fn refuse_strange(config: &Config, entries: fs::ReadDir) -> anyhow::Result<()> {
+    let data = config.server.data.as_path();
+    let elsewhere = config.store != Address::default();
+    let store = config.store.file(data);
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name == BLOBS && fs::read_dir(entry.path())?.next().is_some() {
+        if name == BLOBS && !elsewhere && fs::read_dir(entry.path())?.next().is_some() {
             bail!(
                 "{} holds blobs but no {STORE_FILE}. Restore it from a backup; nothing was changed.",
                 data.display()
@@ -173,7 +175,8 @@ fn refuse_strange(data: &Path, entries: fs::ReadDir) -> anyhow::Result<()> {
             || name == "lost+found"
             || name == crate::admin::socket::SOCKET_FILE
             || name.starts_with('.')
-            || name.starts_with(STORE_FILE);
+            || name.starts_with(STORE_FILE)
+            || elsewhere && entry.path() == store;
         ensure!(
             expected,
             "{} is not empty and holds no server. Name an empty directory, or one that does not exist yet.",

@@ -33,17 +33,19 @@ enum Reply {
     Failed(String),
 }
 
-/// Makes the socket. The caller holds the store, so that a socket that is there already is a stopped server's.
+/// Makes the socket. One that is there already and that nobody answers at is a stopped server's.
 ///
-/// Without one (mostly: the directory's path is too long for a socket), the server works, and the operator's commands work
+/// Without one (the directory's path is too long for a socket, or another server has it), the server works, and the operator's commands work
 /// while it is stopped.
 pub fn bind(data: &Path) -> Option<UnixListener> {
     let path = data.join(SOCKET_FILE);
-    let bound = remove_stale(&path).and_then(|()| {
-        let listener = UnixListener::bind(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        Ok(listener)
-    });
+    let bound = is_free(&path)
+        .and_then(|()| remove_stale(&path))
+        .and_then(|()| {
+            let listener = UnixListener::bind(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            Ok(listener)
+        });
     bound
         .inspect_err(|error| {
             tracing::warn!(%error, "no admin socket: the operator's commands work only while the server is stopped");
@@ -115,6 +117,16 @@ async fn write_line(stream: &mut UnixStream, value: &impl Serialize) -> io::Resu
     line.push(b'\n');
     stream.write_all(&line).await?;
     stream.shutdown().await
+}
+
+fn is_free(path: &Path) -> io::Result<()> {
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another server answers there; give each a data directory of its own",
+        )),
+        Err(_) => Ok(()),
+    }
 }
 
 fn remove_stale(path: &Path) -> io::Result<()> {

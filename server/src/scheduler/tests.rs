@@ -287,6 +287,16 @@ async fn a_check_in_of_someone_who_has_left_is_dropped() {
         .await
         .unwrap();
     assert_eq!(night.at(1, &[&id]).await, (0, vec![Fate::Dropped]));
+    night.at(30 * 24 + 2, &[]).await;
+    let store = &night.app.store;
+    assert!(
+        store
+            .scan(&DUE, (), Page::first(1))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(of_room(store, &night.room).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::store::Address;
 use crate::{
     admin::socket,
     auth::{ACCESS_TOKENS, Session, hash_token},
@@ -140,7 +141,14 @@ async fn a_directory_in_use_or_of_somebody_else_or_without_its_store_is_left_alo
         sentence.contains("is not empty and holds no server"),
         "{sentence}"
     );
-    assert_eq!(std::fs::read_dir(photos.server.data).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(&photos.server.data).unwrap().count(), 1);
+
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode();
+    let open_to_all = mode(&photos.server.data);
+    photos.store = Address::Redb(Some(directory.path().join("store.redb")));
+    let sentence = refusal(photos.clone()).await;
+    assert!(sentence.contains("holds no server"), "{sentence}");
+    assert_eq!(mode(&photos.server.data), open_to_all);
 }
 
 #[tokio::test]

@@ -1,12 +1,16 @@
 //! Commits that wait for an engine's one writer, and its thread: it takes all that wait, has them applied and synced as
 //! one group, and answers all. For the engines on one machine.
 
-use std::thread::JoinHandle;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread::JoinHandle,
+};
 
 use tokio::sync::mpsc;
 
 use super::{
     engine::{StoreError, WriteSet},
+    fatal::Fatal,
     group::{self, Job, MAX_QUEUED_COMMITS},
     watch::Watchers,
     writing::Outcome,
@@ -20,15 +24,22 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Starts the writer. `apply` is given a group and the bytes of it, and returns what became of each commit once all
-    /// of them are durable and visible.
+    /// of them are durable and visible. Should it panic, everything is stopped.
     pub(super) fn start(
         watchers: Watchers,
+        fatal: Fatal,
         apply: impl FnMut(&[WriteSet], usize) -> Result<Vec<Outcome>, StoreError> + Send + 'static,
     ) -> Result<Self, StoreError> {
         let (queue, jobs) = mpsc::channel(MAX_QUEUED_COMMITS);
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(jobs, &watchers, apply))
+            .spawn(move || {
+                let work = AssertUnwindSafe(|| run(jobs, &watchers, apply));
+                if catch_unwind(work).is_err() {
+                    // It has answered nobody of its group. A server that only reads would look as if it were well.
+                    fatal.stop("The thread that writes the store has failed. The server stops.");
+                }
+            })
             .map_err(|error| {
                 StoreError::Unavailable(format!("no thread to write with: {error}"))
             })?;
@@ -48,7 +59,6 @@ impl Queue {
     pub(super) fn close(&mut self) {
         self.jobs = None;
         if let Some(writer) = self.writer.take() {
-            // A writer that has panicked has answered nobody, and nothing of its group is in the store.
             let _ = writer.join();
         }
     }
@@ -100,5 +110,37 @@ fn wake(watchers: &Watchers, sets: &[WriteSet], result: &Result<Vec<Outcome>, St
         if may_have_happened {
             group::lists(set).for_each(|list| watchers.grown(list));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::store::engine::{Cell, Write};
+
+    #[tokio::test]
+    async fn a_writer_that_fails_stops_the_server_and_acknowledges_nothing() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let told = heard.clone();
+        let fatal = Fatal::told(move |why| told.lock().unwrap().push(why.to_owned()));
+        let mut queue = Queue::start(Watchers::default(), fatal, |_, _| panic!("damage")).unwrap();
+        let put = Write::Put {
+            key: Cell::plain(vec![1]),
+            value: Cell::plain(vec![2]),
+        };
+        let set = WriteSet {
+            checks: Vec::new(),
+            writes: vec![put],
+        };
+        assert!(queue.commit(set.clone()).await.is_err());
+        assert!(queue.commit(set).await.is_err());
+        queue.close();
+        let heard = heard.lock().unwrap();
+        assert!(
+            heard.len() == 1 && !heard[0].contains("damage"),
+            "{heard:?}"
+        );
     }
 }

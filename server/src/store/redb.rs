@@ -55,13 +55,14 @@ impl Redb {
     /// [`StoreError::Locked`] if another process has it open, [`StoreError::Damaged`] if it is not a whole store (the
     /// file is left as it is), [`StoreError::Unavailable`] if the directory cannot be written to.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let disk = OnDisk::new(path, cache_bytes, Fatal::exit());
+        let fatal = Fatal::exit();
+        let disk = OnDisk::new(path, cache_bytes, fatal.clone());
         let database = disk.open_or_create()?;
-        Self::start(database, Box::new(disk))
+        Self::start(database, Box::new(disk), fatal)
     }
 
     /// Starts the writer on an open database.
-    fn start(database: Database, disk: Box<dyn Disk>) -> Result<Self, StoreError> {
+    fn start(database: Database, disk: Box<dyn Disk>, fatal: Fatal) -> Result<Self, StoreError> {
         let state = RwLock::new(State {
             opened: 0,
             database: Some(database),
@@ -70,7 +71,7 @@ impl Redb {
         let file = Arc::new(File { state, disk });
         let watchers = Watchers::default();
         let mut writer = Writer::new(file.clone());
-        let queue = Queue::start(watchers.clone(), move |sets, bytes| {
+        let queue = Queue::start(watchers.clone(), fatal, move |sets, bytes| {
             writer.apply(sets, bytes).map_err(|error| explain(&error))
         })?;
         Ok(Self {
@@ -242,6 +243,11 @@ impl File {
 
     /// Sees to it that what is written goes to the disk.
     fn be_writable(&self) -> Result<(), redb::Error> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if state.reads_only.is_none() {
+            return Ok(());
+        }
+        drop(state);
         let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match state.reads_only {
             None => Ok(()),

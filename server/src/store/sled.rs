@@ -60,11 +60,11 @@ impl Sled {
         let stored = Arc::new(Stored {
             moments,
             broken: AtomicBool::new(false),
-            fatal,
+            fatal: fatal.clone(),
         });
         let watchers = Watchers::default();
         let writer = stored.clone();
-        let queue = Queue::start(watchers.clone(), move |sets, _| writer.write(sets))?;
+        let queue = Queue::start(watchers.clone(), fatal, move |sets, _| writer.write(sets))?;
         Ok(Self {
             stored,
             watchers,

@@ -24,12 +24,12 @@ struct Arguments {
 #[expect(clippy::print_stdout, reason = "the figures are what it is for")]
 async fn main() -> Result<()> {
     let asked = Arguments::parse();
-    let outcome = run(&Plan {
+    let plan = Plan {
         servers: asked.servers.into(),
         clients: asked.clients.into(),
         lasts: Duration::from_secs(asked.minutes * 60),
-    })
-    .await?;
+    };
+    let outcome = Box::pin(run(&plan)).await?;
     println!(
         "{} messages acknowledged: lost 0, twice 0, out of order 0. {} requests were made again, {} servers died.",
         outcome.acknowledged, outcome.repeated, outcome.deaths

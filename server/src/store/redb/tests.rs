@@ -205,7 +205,11 @@ impl Medium {
 
     fn start(&self) -> Result<Redb, StoreError> {
         let database = self.open().map_err(|error| explain(&error))?;
-        Redb::start(database, Box::new(self.clone()))
+        Redb::start(
+            database,
+            Box::new(self.clone()),
+            Fatal::told(|why| panic!("{why}")),
+        )
     }
 
     fn fills_up(&self) {

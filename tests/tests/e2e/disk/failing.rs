@@ -148,13 +148,14 @@ async fn an_upload_that_cannot_be_synced_is_refused_and_not_kept() -> Result<()>
         let bytes = Some(encrypted_bytes(10_000));
         therapist.ask(Method::POST, "/_matrix/media/v3/upload", bytes)
     };
-    // The file, the directory of directories, and the directory that the file was moved to.
+    // The file, the directory of directories, and the directory that the file was linked into.
     for sync in 1..=3 {
         let what = format!("fsync:error=EIO:when={sync}");
         let failing = Failing::begin(&server, &what, None).await?;
         let refused = upload().await?;
-        ensure!(refused.status >= 500, "sync {sync}: {refused}");
-        refused.refused(refused.status, "M_UNKNOWN")?;
+        refused
+            .refused(503, "M_UNKNOWN")
+            .with_context(|| format!("sync {sync}"))?;
         let left = everything(&place.data().join("blobs"))?;
         ensure!(
             left.is_empty(),
