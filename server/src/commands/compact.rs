@@ -11,6 +11,9 @@ use super::Place;
 /// What is deleted can no longer be reached, but its bytes stay in the store's file until their place is used again. After
 /// this, they are not in the file any more, and the file is as small as it can be. The server must not run; there must be
 /// as much free space as the store is large.
+///
+/// For redb; with PostgreSQL, run VACUUM FULL respite_entries while no server uses the database; a sled store is moved to
+/// another directory with migrate.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
