@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod append;
+mod authorise;
 pub mod cache;
 pub mod create;
 pub mod deletion;

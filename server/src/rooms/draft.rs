@@ -2,19 +2,15 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use respite_protocol::ciphertext;
 use ruma::{
     OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId,
-    events::{StateEventType, TimelineEventType, room::member::MembershipState},
-    push::PushConditionPowerLevelsCtx,
-    state_res::{
-        auth_types_for_event, check_state_dependent_auth_rules, check_state_independent_auth_rules,
-    },
+    events::TimelineEventType, push::PushConditionPowerLevelsCtx, state_res::auth_types_for_event,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     append::{Appended, NewEvent},
+    authorise::{authorise, not_allowed},
     event::{EVENT_POSITIONS, Replaced, StoredEvent, TIMELINE},
     membership, not_in_room,
     pdu::{Pdu, Unsealed},
@@ -24,13 +20,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    gate, inbox, push,
+    inbox, push,
     state::App,
     store::{Committed, Numbered, Slot, Store, Tx},
 };
-
-/// The most people that may be in a room: every event is told to each of them.
-pub const MAX_MEMBERS: usize = 1_000;
 
 /// The most pieces of state that a room may have: the whole state is in memory while the room is in use.
 pub const MAX_STATE_ENTRIES: usize = 5_000;
@@ -144,7 +137,7 @@ impl<'a> Draft<'a> {
             entering: BTreeSet::new(),
         };
         let pdu = Pdu::new(event)?;
-        draft.authorise(&pdu)?;
+        authorise(app, &draft.state, &pdu)?;
         draft.write(tx, pdu).await?;
         Ok(draft)
     }
@@ -194,7 +187,7 @@ impl<'a> Draft<'a> {
             None => None,
         };
         let pdu = Pdu::new(self.seal(sender, event)?)?;
-        self.authorise(&pdu)?;
+        authorise(self.app, &self.state, &pdu)?;
         if let Some(redaction) = redaction {
             self.rewritten |= redaction.write(tx, &self.state, &pdu.event)?;
         }
@@ -323,66 +316,6 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn authorise(&self, pdu: &Pdu) -> Result<()> {
-        let state = &*self.state;
-        let rules = &state.rules().authorization;
-        if pdu.event.state_key.is_some() {
-            let find = |id: &ruma::EventId| {
-                let mut entries = state.entries();
-                entries
-                    .find(|entry| entry.event().event_id == id)
-                    .map(|entry| &entry.pdu)
-            };
-            check_state_independent_auth_rules(rules, pdu, find).map_err(|_| not_allowed())?;
-        }
-        let fetch = |kind: &StateEventType, key: &str| state.fetch(kind, key);
-        check_state_dependent_auth_rules(rules, pdu, fetch).map_err(|_| {
-            if state.is_joined(&pdu.event.sender) {
-                not_allowed()
-            } else {
-                not_in_room()
-            }
-        })?;
-        self.keeps_its_promises(&pdu.event)
-    }
-
-    /// What a room promises beyond the specification's rules.
-    fn keeps_its_promises(&self, event: &StoredEvent) -> Result<()> {
-        if event.membership() == Some(MembershipState::Join)
-            && self.state.joined().len() >= MAX_MEMBERS
-            && !self.state.is_joined(&event.sender)
-        {
-            return Err(Error::forbidden("This room is full."));
-        }
-        let therapy = self.state.is_therapy();
-        if event.state_key.as_deref() != Some("") || !gate::guards(&self.app.config, therapy) {
-            return Ok(());
-        }
-        if event.kind == "m.room.encryption"
-            && let Some(old) = self.state.get("m.room.encryption", "")
-        {
-            let old = old.event().parsed_content()?;
-            ciphertext::encryption_change(&old, &event.parsed_content()?)?;
-        }
-        // A therapy room is made with these; they can only be said again.
-        let fixed = [
-            ("m.room.join_rules", r#""join_rule":"invite""#),
-            (
-                "m.room.history_visibility",
-                r#""history_visibility":"invited""#,
-            ),
-            ("m.room.guest_access", r#""guest_access":"forbidden""#),
-        ];
-        let changed =
-            |(kind, says): &(&str, &str)| event.kind == *kind && !event.content.contains(says);
-        if therapy && fixed.iter().any(changed) {
-            return Err(Error::forbidden(
-                "Who may enter and read a therapy room cannot be changed.",
-            ));
-        }
-        Ok(())
-    }
-
     async fn write(&mut self, tx: &mut Tx, pdu: Pdu) -> Result<Appended> {
         let event = &pdu.event;
         let event_id = event.event_id.clone();
@@ -506,10 +439,6 @@ impl Latest {
             depth: event.seal.depth,
         }))
     }
-}
-
-fn not_allowed() -> Error {
-    Error::forbidden("You do not have the power to do this in this room.")
 }
 
 fn unwritable(_: serde_json::Error) -> Error {
