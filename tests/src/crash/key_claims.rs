@@ -52,7 +52,7 @@ impl Claimer {
     async fn upload(&mut self, outcome: &mut Outcome) -> Result<bool> {
         let keys = match self.open.take() {
             Some(keys) => keys,
-            None => self.keys.one_time(&self.person, STOCK)?,
+            None => self.keys.one_time(STOCK)?,
         };
         let body = json!({ "one_time_keys": keys });
         if heard(self.person.post("v3/keys/upload", body).await)?.is_none() {

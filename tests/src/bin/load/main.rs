@@ -1,5 +1,5 @@
 //! A load tool for any Matrix server: how fast durable sends are, how soon a message reaches the one who waits for it, what
-//! an idle long poll costs, and how all of it changes as events pile up.
+//! an idle long poll costs, how fast keys and attachments travel, and how all of it changes as events pile up.
 //!
 //! Without `--server` it starts Respite servers of its own in a fresh directory, each in a process of its own, and measures
 //! those: one engine after the other, the figures side by side.
@@ -8,8 +8,11 @@
     reason = "JSON is looked into by name, which never panics"
 )]
 
+mod keys;
 mod measure;
+mod media;
 mod people;
+mod polls;
 mod report;
 mod target;
 
@@ -26,7 +29,7 @@ use crate::{
     target::{Case, Target},
 };
 
-/// Measures a Matrix server: durable sends, send to receipt, idle long polls, and how they change with stored events.
+/// Measures a Matrix server: durable sends, send to receipt, syncs, keys, attachments, idle long polls.
 ///
 /// Example: cargo run --release --bin load -- --events 1000,100000 --engine redb,sled
 #[derive(Parser)]
@@ -142,11 +145,13 @@ async fn measured(target: Target, arguments: &Arguments) -> Result<Report> {
         stored += measure::fill(&people, level.saturating_sub(stored)).await?;
         let incremental = measure::incremental_sync(&people).await?;
         let sends = measure::sends(&people, &plan).await?;
-        let receipt = measure::receipt(&people, &plan).await?;
+        let receipt = measure::receipt(&people.all, &plan).await?;
         stored += sends.count() + receipt.count();
         report.level(*level, sends, receipt, incremental);
     }
-    let polls = measure::idle_polls(&target, &people, arguments.idle).await?;
+    report.keys(keys::keys(&people, &plan).await?);
+    report.media(media::media(&people, &plan).await?);
+    let polls = polls::idle(&target, &people, arguments.idle, &plan).await?;
     report.idle_polls(polls);
     target.stop().await?;
     Ok(report)

@@ -10,10 +10,7 @@ use anyhow::{Context, Result};
 use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 
-use crate::{
-    people::{People, Person},
-    target::Target,
-};
+use crate::people::{People, Person};
 
 /// How long and how hard.
 pub(crate) struct Plan {
@@ -28,7 +25,7 @@ pub(crate) struct Latencies {
 }
 
 impl Latencies {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             histogram: Histogram::new(3)?,
             took: Duration::ZERO,
@@ -55,13 +52,6 @@ impl Latencies {
     }
 }
 
-/// Memory of the server while nothing happens.
-pub(crate) struct IdlePolls {
-    pub(crate) polls: usize,
-    pub(crate) before_kib: Option<u64>,
-    pub(crate) with_kib: Option<u64>,
-}
-
 /// Stores `count` events as fast as the server takes them.
 pub(crate) async fn fill(people: &People, count: u64) -> Result<u64> {
     let each = count.div_ceil(people.all.len() as u64);
@@ -79,14 +69,32 @@ pub(crate) async fn fill(people: &People, count: u64) -> Result<u64> {
 /// Everybody sends, one message after the other, for the plan's duration.
 pub(crate) async fn sends(people: &People, plan: &Plan) -> Result<Latencies> {
     let begin = Instant::now();
+    repeated(people, async |person, _| {
+        if begin.elapsed() >= plan.duration {
+            return Ok(None);
+        }
+        let content = person.ciphertext();
+        let start = Instant::now();
+        person.send(content).await?;
+        Ok(Some(start.elapsed()))
+    })
+    .await
+}
+
+/// Everybody at once does something again and again, until they return that there is nothing more to do. It is told how
+/// often they have done it, and tells how long it took.
+pub(crate) async fn repeated(
+    people: &People,
+    act: impl AsyncFn(&Person, usize) -> Result<Option<Duration>>,
+) -> Result<Latencies> {
+    let begin = Instant::now();
     let each = people
         .each(async |person| {
             let mut mine = Latencies::new()?;
-            while begin.elapsed() < plan.duration {
-                let content = person.ciphertext();
-                let start = Instant::now();
-                person.send(content).await?;
-                mine.record(start.elapsed());
+            let mut times = 0;
+            while let Some(took) = act(person, times).await? {
+                mine.record(took);
+                times += 1;
             }
             Ok(mine)
         })
@@ -101,12 +109,11 @@ pub(crate) async fn sends(people: &People, plan: &Plan) -> Result<Latencies> {
 
 /// Sends at a fixed rate, whatever the answers do, while the receivers wait in long polls: from just before the send to the
 /// moment the receiver has the ciphertext.
-pub(crate) async fn receipt(people: &People, plan: &Plan) -> Result<Latencies> {
+pub(crate) async fn receipt(people: &[Person], plan: &Plan) -> Result<Latencies> {
     let sent: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let latencies = Arc::new(Mutex::new(Latencies::new()?));
     let end = Instant::now() + plan.duration;
     let (senders, receivers): (Vec<_>, Vec<_>) = people
-        .all
         .chunks_exact(2)
         .filter_map(|pair| Some((pair.first()?, pair.get(1)?)))
         .unzip();
@@ -201,36 +208,4 @@ pub(crate) async fn incremental_sync(people: &People) -> Result<Latencies> {
     }
     latencies.took = begin.elapsed();
     Ok(latencies)
-}
-
-/// Holds `count` long polls open and looks at the server's memory.
-pub(crate) async fn idle_polls(
-    target: &Target,
-    people: &People,
-    count: usize,
-) -> Result<IdlePolls> {
-    const WAIT: Duration = Duration::from_secs(25);
-    let mut tokens = Vec::new();
-    for person in &people.all {
-        tokens.push(person.sync(None, 0).await?.0);
-    }
-    let before_kib = target.resident_kib();
-    let polls = join_all(people.all.iter().zip(&tokens).cycle().take(count).map(
-        async |(person, since)| {
-            person
-                .sync(Some(since), u64::try_from(WAIT.as_millis()).unwrap_or(0))
-                .await
-        },
-    ));
-    let look = async {
-        tokio::time::sleep(WAIT / 2).await;
-        target.resident_kib()
-    };
-    let (answers, with_kib) = tokio::join!(polls, look);
-    answers.into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(IdlePolls {
-        polls: count,
-        before_kib,
-        with_kib,
-    })
 }

@@ -25,25 +25,32 @@ pub(crate) struct Person {
     urls: Vec<String>,
     turn: AtomicUsize,
     token: String,
-    user: String,
+    /// Where they stand among all.
+    pub(crate) number: usize,
+    pub(crate) user: String,
+    pub(crate) device: String,
+    /// The user and device that they share a room with.
+    pub(crate) partner: (String, String),
     pub(crate) room: String,
     session: Mutex<GroupSession>,
     transactions: AtomicU64,
 }
 
 impl People {
-    /// Registers `count` accounts (rounded up to pairs) and opens an encrypted room for each pair.
+    /// Registers `count` accounts (rounded up to pairs, two pairs at least) and opens an encrypted room for each pair.
     pub(crate) async fn register(
         target: &Target,
         count: usize,
         token: Option<&str>,
     ) -> Result<Self> {
         let run: u64 = rand::random();
-        let count = count.max(2).next_multiple_of(2);
+        let count = count.max(4).next_multiple_of(2);
         let mut all = Vec::new();
         for number in 0..count {
             let name = format!("load-{run:x}-{number}");
-            all.push(Person::register(&target.urls, &name, token).await?);
+            let mut person = Person::register(&target.urls, &name, token).await?;
+            person.number = number;
+            all.push(person);
         }
         for pair in all.chunks_exact_mut(2) {
             if let [first, second] = pair {
@@ -53,6 +60,8 @@ impl People {
                     .await?;
                 first.room.clone_from(&room);
                 second.room = room;
+                first.partner = (second.user.clone(), second.device.clone());
+                second.partner = (first.user.clone(), first.device.clone());
             }
         }
         Ok(Self { all })
@@ -91,7 +100,9 @@ impl Person {
             body["auth"] = json!({ "type": stage, "session": answer["session"], "token": token });
         }
         let text = |field: &str| answer[field].as_str().map(str::to_owned);
-        let (Some(token), Some(user)) = (text("access_token"), text("user_id")) else {
+        let (Some(token), Some(user), Some(device)) =
+            (text("access_token"), text("user_id"), text("device_id"))
+        else {
             bail!("registration failed: {}", answer["errcode"]);
         };
         Ok(Self {
@@ -99,7 +110,10 @@ impl Person {
             urls: urls.to_owned(),
             turn: AtomicUsize::new(0),
             token,
+            number: 0,
             user,
+            device,
+            partner: <(String, String)>::default(),
             room: String::new(),
             session: Mutex::new(GroupSession::new(SessionConfig::version_1())),
             transactions: AtomicU64::new(0),
@@ -173,22 +187,58 @@ impl Person {
         Ok((token, ciphertexts))
     }
 
-    async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let url = self.urls.iter().cycle().nth(turn % self.urls.len().max(1));
-        let url = format!("{}/_matrix/client/{path}", url.context("no server")?);
+    /// Uploads an attachment; returns its address.
+    pub(crate) async fn upload(&self, bytes: Vec<u8>) -> Result<String> {
+        let url = format!("{}/_matrix/media/v3/upload", self.next_url()?);
+        let request = self.http.post(url).bearer_auth(&self.token);
+        let request = request.header("content-type", "application/octet-stream");
+        let response = request.body(bytes).send().await?;
+        let (status, answer) = (response.status(), response.bytes().await?);
+        let answer = judged(status, &answer)?;
+        let uri = answer["content_uri"].as_str();
+        Ok(uri.context("an upload without an address")?.to_owned())
+    }
+
+    /// Fetches an attachment; returns how many bytes came.
+    pub(crate) async fn download(&self, uri: &str) -> Result<usize> {
+        let id = uri.trim_start_matches("mxc://");
+        let url = format!("{}/_matrix/client/v1/media/download/{id}", self.next_url()?);
+        let request = self.http.get(url).bearer_auth(&self.token);
+        let response = request.send().await?.error_for_status()?;
+        Ok(response.bytes().await?.len())
+    }
+
+    /// Asks below `/_matrix/client/`.
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value> {
+        let url = format!("{}/_matrix/client/{path}", self.next_url()?);
         let mut request = self.http.request(method, url).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.body(body.to_string());
         }
         let response = request.send().await?;
-        let status = response.status();
-        let answer: Value = serde_json::from_slice(&response.bytes().await?)?;
-        if !status.is_success() {
-            bail!("{status}: {} {}", answer["errcode"], answer["error"]);
-        }
-        Ok(answer)
+        let (status, answer) = (response.status(), response.bytes().await?);
+        judged(status, &answer)
     }
+
+    /// The server whose turn it is.
+    fn next_url(&self) -> Result<&str> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let url = self.urls.iter().cycle().nth(turn % self.urls.len().max(1));
+        Ok(url.context("no server")?)
+    }
+}
+
+fn judged(status: StatusCode, answer: &[u8]) -> Result<Value> {
+    let answer: Value = serde_json::from_slice(answer)?;
+    if !status.is_success() {
+        bail!("{status}: {} {}", answer["errcode"], answer["error"]);
+    }
+    Ok(answer)
 }
 
 /// The next stage of the first flow that we can go all the way.

@@ -5,8 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    measure::{IdlePolls, Latencies},
-    target::Target,
+    keys::KeyWork, measure::Latencies, media::MediaWork, polls::IdlePolls, target::Target,
 };
 
 /// Prints each report, and what is most worth comparing side by side.
@@ -57,6 +56,12 @@ fn side_by_side(reports: &[Report]) {
     line("incremental sync, p50 ms", &|report| {
         Some(report.last()?.sync.millis(50.0))
     });
+    line("key claims/s", &|report| {
+        Some(report.keys.as_ref()?.claim.per_second())
+    });
+    line("woken among idle, p99 ms", &|report| {
+        Some(report.polls.as_ref()?.woken.millis(99.0))
+    });
     line("resident after it, MiB", &|report| {
         Some(report.polls.as_ref()?.before_kib? as f64 / 1024.0)
     });
@@ -67,6 +72,8 @@ pub(crate) struct Report {
     server: String,
     idle_kib: Option<u64>,
     levels: Vec<Level>,
+    keys: Option<KeyWork>,
+    media: Option<MediaWork>,
     polls: Option<IdlePolls>,
 }
 
@@ -83,6 +90,8 @@ impl Report {
             server: target.name.clone(),
             idle_kib: None,
             levels: Vec::new(),
+            keys: None,
+            media: None,
             polls: None,
         }
     }
@@ -106,8 +115,34 @@ impl Report {
         });
     }
 
+    pub(crate) fn keys(&mut self, keys: KeyWork) {
+        self.keys = Some(keys);
+    }
+
+    pub(crate) fn media(&mut self, media: MediaWork) {
+        self.media = Some(media);
+    }
+
     pub(crate) fn idle_polls(&mut self, polls: IdlePolls) {
         self.polls = Some(polls);
+    }
+
+    /// What does not depend on how many events there are.
+    fn others(&self) -> Vec<(&'static str, &Latencies)> {
+        let mut rows = Vec::new();
+        if let Some(keys) = &self.keys {
+            rows.push(("upload of 50 one-time keys", &keys.upload));
+            rows.push(("key query", &keys.query));
+            rows.push(("key claim", &keys.claim));
+        }
+        if let Some(media) = &self.media {
+            rows.push(("upload of 256 KiB", &media.upload));
+            rows.push(("download of 256 KiB", &media.download));
+        }
+        if let Some(polls) = &self.polls {
+            rows.push(("woken among idle polls", &polls.woken));
+        }
+        rows
     }
 
     fn last(&self) -> Option<&Level> {
@@ -128,6 +163,9 @@ impl Report {
             row("  durable send", &level.sends);
             row("  send to receipt", &level.receipt);
             row("  incremental sync", &level.sync);
+        }
+        for (name, latencies) in self.others() {
+            row(name, latencies);
         }
         if let (Some(first), Some(last)) = (self.levels.first(), self.levels.last())
             && self.levels.len() > 1
@@ -165,16 +203,15 @@ impl Report {
                 "send_to_receipt": figures(&level.receipt), "incremental_sync": figures(&level.sync),
             })
         }).collect();
+        let others: serde_json::Map<_, _> = self
+            .others()
+            .into_iter()
+            .map(|(name, latencies)| (name.to_owned(), figures(latencies)))
+            .collect();
         json!({
-            "server": self.server, "idle_resident_kib": self.idle_kib, "levels": levels,
+            "server": self.server, "idle_resident_kib": self.idle_kib, "levels": levels, "others": others,
             "idle_polls": self.polls.as_ref().map(|polls| json!({ "polls": polls.polls, "kib_each": polls.kib_each() })),
         })
-    }
-}
-
-impl IdlePolls {
-    fn kib_each(&self) -> Option<f64> {
-        Some(self.with_kib?.saturating_sub(self.before_kib?) as f64 / self.polls.max(1) as f64)
     }
 }
 

@@ -143,6 +143,9 @@ pub(crate) fn be_server(data: &Path, store: Option<&str>, tell: &str) -> Result<
     config.server.data = data.join("data");
     config.registration.mode = respite_server::config::RegistrationMode::Open;
     config.limits.registrations = 1_000_000;
+    config.limits.requests = 1_000_000;
+    config.limits.costly_requests = 1_000_000;
+    config.connections.max = 20_000;
     config.operations.enabled = false;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

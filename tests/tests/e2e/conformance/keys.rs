@@ -31,8 +31,8 @@ async fn keys_are_uploaded_counted_asked_for_and_claimed() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, doctor, _) = together(&practice, "11").await?;
     let mut keys = Keys::of(&nurse)?;
-    let one_time = keys.one_time(&nurse, 2)?;
-    let upload = json!({ "device_keys": keys.device, "one_time_keys": one_time, "fallback_keys": keys.fallback(&nurse)? });
+    let one_time = keys.one_time(2)?;
+    let upload = json!({ "device_keys": keys.device, "one_time_keys": one_time, "fallback_keys": keys.fallback()? });
     let counts = nurse.post("v3/keys/upload", upload).await?.ok()?;
     ensure!(
         counts["one_time_key_counts"]["signed_curve25519"] == 2,
@@ -96,13 +96,11 @@ async fn a_hundred_claims_at_the_same_time_never_get_the_same_key() -> Result<()
     let practice = Practice::open().await?;
     let (nurse, doctor, _) = together(&practice, "11").await?;
     let mut keys = Keys::of(&nurse)?;
-    let mut one_time = keys.one_time(&nurse, 50)?;
-    one_time.as_object_mut().context("no keys")?.extend(
-        keys.one_time(&nurse, 30)?
-            .as_object()
-            .cloned()
-            .unwrap_or_default(),
-    );
+    let mut one_time = keys.one_time(50)?;
+    one_time
+        .as_object_mut()
+        .context("no keys")?
+        .extend(keys.one_time(30)?.as_object().cloned().unwrap_or_default());
     let count = one_time.as_object().map_or(0, serde_json::Map::len);
     nurse
         .post(
@@ -132,7 +130,7 @@ async fn an_uploaded_key_cannot_be_replaced() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, ..) = together(&practice, "11").await?;
     let mut keys = Keys::of(&nurse)?;
-    let one_time = keys.one_time(&nurse, 1)?;
+    let one_time = keys.one_time(1)?;
     nurse
         .post(
             "v3/keys/upload",
@@ -148,7 +146,7 @@ async fn an_uploaded_key_cannot_be_replaced() -> Result<()> {
         .as_object()
         .and_then(|keys| keys.keys().next())
         .context("no key")?;
-    let other = keys.one_time(&nurse, 1)?;
+    let other = keys.one_time(1)?;
     let other = other
         .as_object()
         .and_then(|keys| keys.values().next())
@@ -369,7 +367,7 @@ async fn a_deleted_devices_keys_are_gone() -> Result<()> {
     let (nurse, doctor, _) = together(&practice, "11").await?;
     let tablet = Raw::log_in(practice.url(), "nurse", &nurse.password).await?;
     let mut keys = Keys::of(&tablet)?;
-    let one_time = keys.one_time(&tablet, 1)?;
+    let one_time = keys.one_time(1)?;
     tablet
         .post(
             "v3/keys/upload",
