@@ -129,7 +129,8 @@ mod tests {
         }
         let home = home.path().display().to_string();
         let found = folders_like(&format!("{home}/pgsql-*/bin"));
-        let expected = ["15", "9"].map(|version| format!("{home}/pgsql-{version}/bin").into());
+        let expected =
+            ["15", "9"].map(|version| PathBuf::from(format!("{home}/pgsql-{version}/bin")));
         assert_eq!(found, expected);
         let found = folders_like(&format!("{home}/*/bin"));
         assert_eq!(found, [PathBuf::from(format!("{home}/16/bin"))]);

@@ -127,8 +127,10 @@ impl Session {
             self.end(&known),
         )
         .await;
+        // Without a transaction, each of the others was one by itself.
+        begun.map_err(|error| Failure::Unknown(explain(&error)))?;
         // An error of an earlier step is why the later ones failed; a connection that ended may have done so after.
-        begun.and(locked).and(ended).map_err(failed_at_the_end)?;
+        locked.and(ended).map_err(failed_at_the_end)?;
         Ok(outcomes)
     }
 
