@@ -182,8 +182,7 @@ impl Work {
             for person in [&room.therapist, &room.client] {
                 for (number, url) in clients.servers().iter().enumerate() {
                     let client = clients.client_at(person.raw().clone(), url);
-                    let server = format!("{} at server {}", client.raw().user, number + 1);
-                    views.push(reader::history(&client, &room.id, server).await?);
+                    views.push(reader::history(&client, &room.id, number + 1).await?);
                 }
             }
             let sent = sent.remove(&room.id).unwrap_or_default();

@@ -51,6 +51,7 @@ pub(super) struct Seen {
 /// All that somebody saw of a room, in their order.
 #[derive(Clone, Debug)]
 pub(super) struct View {
+    pub(super) user: String,
     /// Who saw it, and where.
     pub(super) who: String,
     pub(super) events: Vec<Told>,
@@ -67,9 +68,12 @@ pub(super) struct Told {
 }
 
 impl View {
-    pub(super) fn new(who: String) -> Self {
-        let events = Vec::new();
-        Self { who, events }
+    pub(super) fn new(user: &str, place: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            who: format!("{user} {place}"),
+            events: Vec::new(),
+        }
     }
 
     /// Adds what was told.
@@ -81,6 +85,10 @@ impl View {
     ) {
         let told = |event| Told { event, at, not_by };
         self.events.extend(events.into_iter().map(told));
+    }
+
+    fn first(&self) -> Option<&str> {
+        self.events.first().map(|told| told.event.id.as_str())
     }
 
     /// The newest event's id.
@@ -99,13 +107,18 @@ pub(super) fn mark(content: &Value) -> Result<u64> {
 /// Tells of everything that is not as it must be.
 pub(super) fn judge(room: &str, sent: &[Sent], views: &[View], outcome: &mut Outcome) {
     let known: HashMap<u64, &Sent> = sent.iter().map(|sent| (sent.mark, sent)).collect();
-    if let Some(first) = views.first() {
-        in_the_order_of_acknowledgement(room, &known, first, outcome);
-        for other in views.iter().skip(1) {
-            the_same(room, first, other, outcome);
+    if let Some(longest) = views.iter().max_by_key(|view| view.events.len()) {
+        in_the_order_of_acknowledgement(room, &known, longest, outcome);
+        for view in views {
+            the_same(room, longest, view, outcome);
         }
     }
     for view in views {
+        let own = views.iter().find(|own| own.user == view.user);
+        if own.is_some_and(|own| own.first() != view.first()) {
+            let story = format!("{} begins elsewhere in {room}", view.who);
+            outcome.violated(Violation::Lost, story);
+        }
         each_once(room, &known, view, outcome);
         in_time(room, &known, view, outcome);
     }
@@ -156,30 +169,32 @@ fn each_once(room: &str, known: &HashMap<u64, &Sent>, view: &View, outcome: &mut
     }
 }
 
-/// Two views have the same events in the same order. Ciphertext that is missing was counted already.
-fn the_same(room: &str, one: &View, other: &View, outcome: &mut Outcome) {
-    let mut newest = 0;
-    let ids = |view: &View| -> HashMap<String, usize> {
+/// Another view has the same events as the longest one, in the same order, from where it begins: people do not see what was
+/// before they were invited. Ciphertext that is missing was counted already.
+fn the_same(room: &str, longest: &View, other: &View, outcome: &mut Outcome) {
+    let places = |view: &View| -> HashMap<String, usize> {
         let ids = view.events.iter().map(|told| told.event.id.clone());
         ids.zip(0..).collect()
     };
-    let places = ids(one);
+    let (known, others) = (places(longest), places(other));
+    let mut newest = 0;
     for Seen { id, mark } in other.events.iter().map(|told| &told.event) {
-        match places.get(id) {
+        match known.get(id) {
             Some(place) if *place < newest => {
-                let story = format!("{} has {id} of {room} later than {}", other.who, one.who);
+                let story = format!("{} has {id} of {room} in another place", other.who);
                 outcome.violated(Violation::OutOfOrder, story);
             }
             Some(place) => newest = *place,
             None if mark.is_none() => {
-                let story = format!("{} lacks {id} of {room}", one.who);
+                let story = format!("{} lacks {id} of {room}", longest.who);
                 outcome.violated(Violation::Lost, story);
             }
             None => {}
         }
     }
-    let others = ids(other);
-    for Seen { id, mark } in one.events.iter().map(|told| &told.event) {
+    let begin = other.first().and_then(|id| known.get(id)).copied();
+    for told in longest.events.iter().skip(begin.unwrap_or_default()) {
+        let Seen { id, mark } = &told.event;
         if mark.is_none() && !others.contains_key(id) {
             let story = format!("{} lacks {id} of {room}", other.who);
             outcome.violated(Violation::Lost, story);

@@ -24,7 +24,7 @@ pub(super) async fn read(
     rooms: BTreeSet<String>,
     written: CancellationToken,
 ) -> Result<Vec<(String, View)>> {
-    let view = |room| (room, View::new(format!("{}'s sync", person.raw().user)));
+    let view = |room| (room, View::new(&person.raw().user, "as syncs tell it"));
     let mut views: Vec<(String, View)> = rooms.into_iter().map(view).collect();
     let (mut since, mut before) = (String::new(), None);
     loop {
@@ -90,8 +90,9 @@ async fn before_that(
 }
 
 /// All of a room's events as somebody is told them, oldest first.
-pub(super) async fn history(person: &Client, room: &str, who: String) -> Result<View> {
-    let (mut view, mut from) = (View::new(who), String::new());
+pub(super) async fn history(person: &Client, room: &str, server: usize) -> Result<View> {
+    let place = format!("at server {server}");
+    let (mut view, mut from) = (View::new(&person.raw().user, &place), String::new());
     loop {
         let (events, end) = page(person, room, &format!("dir=f{from}")).await?;
         let end = end.filter(|_| !events.is_empty());

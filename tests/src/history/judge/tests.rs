@@ -44,8 +44,8 @@ fn view(numbers: &[u64]) -> View {
         not_by: Some(at(*number)),
     };
     View {
-        who: "somebody".to_owned(),
         events: numbers.iter().map(told).collect(),
+        ..View::new("somebody", "somewhere")
     }
 }
 
@@ -133,18 +133,40 @@ fn a_poll_that_leaves_out_what_was_acknowledged_is_found() {
     assert_eq!(found(&sent(), &views), [(Violation::OutOfOrder, 1)]);
 }
 
+/// A room with a membership in the middle.
+fn with_a_membership(numbers: &[u64]) -> View {
+    let mut view = view(numbers);
+    for told in &mut view.events {
+        if told.event.mark == Some(2) {
+            told.event.mark = None;
+        }
+    }
+    view
+}
+
 #[test]
 fn a_membership_that_one_of_two_lacks_is_lost() {
-    let mut whole = view(&[1, 2, 3, 4]);
-    whole.events[0].event = Seen {
-        id: "$membership".to_owned(),
-        mark: None,
-    };
-    let sent = &sent()[1..];
-    let lacking = view(&[2, 3, 4]);
-    let views = [whole.clone(), lacking.clone()];
-    assert_eq!(found(sent, &views), [(Violation::Lost, 1)]);
-    assert_eq!(found(sent, &[lacking, whole]), [(Violation::Lost, 1)]);
+    let sent = [message(1), message(3)];
+    let whole = with_a_membership(&[1, 2, 3]);
+    assert_eq!(found(&sent, &[whole.clone(), whole.clone()]), []);
+    let lacking = with_a_membership(&[1, 3]);
+    let both = [whole.clone(), lacking.clone()];
+    assert_eq!(found(&sent, &both), [(Violation::Lost, 1)]);
+    let both = [lacking, whole];
+    assert_eq!(found(&sent, &both), [(Violation::Lost, 1)]);
+}
+
+#[test]
+fn somebody_who_was_invited_later_sees_less_and_always_the_same() {
+    let sent = [message(3)];
+    let longer = with_a_membership(&[2, 3]);
+    let mut shorter = view(&[3]);
+    assert_eq!(
+        found(&sent, &[longer.clone(), shorter.clone()]),
+        [(Violation::Lost, 1)]
+    );
+    shorter.user = "another".to_owned();
+    assert_eq!(found(&sent, &[longer, shorter]), []);
 }
 
 #[test]
