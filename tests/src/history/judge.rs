@@ -87,8 +87,8 @@ impl View {
         self.events.extend(events.into_iter().map(told));
     }
 
-    fn first(&self) -> Option<&str> {
-        self.events.first().map(|told| told.event.id.as_str())
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.events.iter().map(|told| told.event.id.as_str())
     }
 
     /// The newest event's id.
@@ -107,17 +107,17 @@ pub(super) fn mark(content: &Value) -> Result<u64> {
 /// Tells of everything that is not as it must be.
 pub(super) fn judge(room: &str, sent: &[Sent], views: &[View], outcome: &mut Outcome) {
     let known: HashMap<u64, &Sent> = sent.iter().map(|sent| (sent.mark, sent)).collect();
-    if let Some(longest) = views.iter().max_by_key(|view| view.events.len()) {
+    let longest = views.iter().max_by_key(|view| view.events.len());
+    if let Some(longest) = longest {
         in_the_order_of_acknowledgement(room, &known, longest, outcome);
-        for view in views {
-            the_same(room, longest, view, outcome);
-        }
     }
     for view in views {
-        let own = views.iter().find(|own| own.user == view.user);
-        if own.is_some_and(|own| own.first() != view.first()) {
-            let story = format!("{} begins elsewhere in {room}", view.who);
-            outcome.violated(Violation::Lost, story);
+        if let Some(longest) = longest {
+            in_the_same_order(room, longest, view, outcome);
+        }
+        if let Some(own) = views.iter().find(|own| own.user == view.user) {
+            nothing_missing(room, own, view, outcome);
+            nothing_missing(room, view, own, outcome);
         }
         each_once(room, &known, view, outcome);
         in_time(room, &known, view, outcome);
@@ -169,34 +169,29 @@ fn each_once(room: &str, known: &HashMap<u64, &Sent>, view: &View, outcome: &mut
     }
 }
 
-/// Another view has the same events as the longest one, in the same order, from where it begins: people do not see what was
-/// before they were invited. Ciphertext that is missing was counted already.
-fn the_same(room: &str, longest: &View, other: &View, outcome: &mut Outcome) {
-    let places = |view: &View| -> HashMap<String, usize> {
-        let ids = view.events.iter().map(|told| told.event.id.clone());
-        ids.zip(0..).collect()
-    };
-    let (known, others) = (places(longest), places(other));
+/// What two views have in common, they have in the same order.
+fn in_the_same_order(room: &str, one: &View, other: &View, outcome: &mut Outcome) {
+    let places: HashMap<&str, usize> = one.ids().zip(0..).collect();
     let mut newest = 0;
-    for Seen { id, mark } in other.events.iter().map(|told| &told.event) {
-        match known.get(id) {
+    for Seen { id, .. } in other.events.iter().map(|told| &told.event) {
+        match places.get(id.as_str()) {
             Some(place) if *place < newest => {
                 let story = format!("{} has {id} of {room} in another place", other.who);
                 outcome.violated(Violation::OutOfOrder, story);
             }
             Some(place) => newest = *place,
-            None if mark.is_none() => {
-                let story = format!("{} lacks {id} of {room}", longest.who);
-                outcome.violated(Violation::Lost, story);
-            }
             None => {}
         }
     }
-    let begin = other.first().and_then(|id| known.get(id)).copied();
-    for told in longest.events.iter().skip(begin.unwrap_or_default()) {
-        let Seen { id, mark } = &told.event;
-        if mark.is_none() && !others.contains_key(id) {
-            let story = format!("{} lacks {id} of {room}", other.who);
+}
+
+/// One view of somebody's has the state that another one has; ciphertext that is missing is counted elsewhere. Others may have
+/// other state: people do not see all that was before their invitation.
+fn nothing_missing(room: &str, one: &View, other: &View, outcome: &mut Outcome) {
+    let ids: HashSet<&str> = one.ids().collect();
+    for Seen { id, mark } in other.events.iter().map(|told| &told.event) {
+        if mark.is_none() && !ids.contains(id.as_str()) {
+            let story = format!("{} lacks {id} of {room}", one.who);
             outcome.violated(Violation::Lost, story);
         }
     }
