@@ -1,333 +1,233 @@
-//! The history checker: people write and read through several servers while these die and come back, and in the end
-//! everybody must have seen one and the same history, with everything in it that was acknowledged, once.
+//! The history checker: people write and read through several servers on one PostgreSQL while every few seconds a server is
+//! killed or a connection cut, and in the end everybody must have seen one and the same history, with everything in it that
+//! was acknowledged, once.
+
+mod asker;
+mod client;
+mod judge;
+mod key_claims;
+mod ledger;
+mod reader;
+mod servers;
+mod writer;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use reqwest::Method;
-use serde_json::{Value, json};
+use anyhow::{Context, Result};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::{
-    practice::Practice,
-    raw::{Raw, client_of, megolm, text_at, therapist},
+pub use self::ledger::{Figures, Outcome, Waits};
+use self::{
+    asker::Asker,
+    client::{Client, Clients},
+    judge::{Sent, View},
+    key_claims::Claims,
+    servers::{Blow, Servers},
 };
+pub use crate::crash::Violation;
+use crate::raw::{Raw, client_at};
 
 /// How long, and by whom.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How many servers share the store.
+    /// How many servers share the database.
     pub servers: usize,
-    /// How many clients one therapist has, each in a room with her.
+    /// How many clients one therapist has, each in a room with her; at least one.
     pub clients: usize,
     /// How long people write.
     pub lasts: Duration,
+    /// Where the blows and everybody's choices come from. The order in which requests arrive does not come from it.
+    pub seed: u64,
 }
 
-/// What came of it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Outcome {
-    /// Messages that were acknowledged: all of them there, once, in one order for everybody.
-    pub acknowledged: usize,
-    /// Requests that had to be made again because a server had died or was not there.
-    pub repeated: usize,
-    /// How often a server died.
-    pub deaths: usize,
-}
+/// How long there is peace between two blows, in milliseconds.
+const PEACE: std::ops::Range<u64> = 500..3_000;
+/// How long a server that was killed is away, in milliseconds.
+const AWAY: std::ops::Range<u64> = 50..1_000;
+/// How many claim the same device's keys at the same time.
+const CLAIMERS: usize = 3;
+/// The longest pause of the writers in each room, in milliseconds; further rooms begin anew. A busy room lets commits meet; in
+/// a quiet one, nothing else wakes a poll.
+const PACES: [u64; 4] = [80, 400, 1_500, 5_000];
 
-/// The longest pause of a writer, in milliseconds.
-const LONGEST_PAUSE: u64 = 60;
-/// How long a server lives, and how long it is away, in milliseconds.
-const LIVES: std::ops::Range<u64> = 800..3_000;
-const AWAY: std::ops::Range<u64> = 100..1_000;
-/// The longest that anybody goes on asking for one thing.
-const GIVE_UP: Duration = Duration::from_secs(60);
-
-/// Runs the plan.
+/// Runs the plan with the real program and a real PostgreSQL.
 ///
 /// # Errors
-/// Something is lost, there twice, or in another order for somebody.
+/// The load cannot be made: PostgreSQL is not installed, something is refused that should not be, or a server does not come
+/// back. What must never happen is in the outcome instead.
 pub async fn run(plan: &Plan) -> Result<Outcome> {
-    let mut practice = Practice::open_several(plan.servers).await?;
-    let people = gather(&practice, plan.clients).await?;
-    let over = Arc::new(AtomicBool::new(false));
-    let (mut writing, mut reading) = (JoinSet::new(), JoinSet::new());
-    for (person, room) in &people {
-        let (person, room, over) = (person.clone(), room.clone(), Arc::clone(&over));
-        writing.spawn(write(person, room, over));
-    }
-    let done = Arc::new(AtomicBool::new(false));
-    for (person, rooms) in readers(&people) {
-        reading.spawn(read(person, rooms, Arc::clone(&done)));
-    }
-    let deaths = die_and_come_back(&mut practice, plan).await?;
-    over.store(true, Ordering::Relaxed);
-    let mut outcome = Outcome {
-        deaths,
-        ..Outcome::default()
-    };
-    let mut sent: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    while let Some(written) = writing.join_next().await {
-        let written = written??;
-        outcome.acknowledged += written.events.len();
-        outcome.repeated += written.repeated;
-        sent.entry(written.room).or_default().extend(written.events);
-    }
-    done.store(true, Ordering::Relaxed);
-    let mut seen = Vec::new();
-    while let Some(read) = reading.join_next().await {
-        seen.push(read??);
-    }
-    for (person, room) in &people {
-        compare(&practice, person, room, sent.get(room), &seen).await?;
-    }
+    let mut random = StdRng::seed_from_u64(plan.seed);
+    let mut servers = Servers::start(plan.servers).await?;
+    let clients = Clients::of(servers.urls(), random.random());
+    let rooms = gather(&servers, &clients, plan.clients).await?;
+    let work = Work::begin(&clients, &rooms).await?;
+    let mut outcome = Outcome::default();
+    strike(&mut servers, &mut random, plan.lasts, &mut outcome).await?;
+    work.end(&clients, &rooms, &mut outcome).await?;
+    outcome.figures.resumed = clients.resumed();
+    servers.end(&mut outcome).await?;
     Ok(outcome)
 }
 
-/// A therapist and her clients, each with the room that they write in; she is there once for each room.
-async fn gather(practice: &Practice, clients: usize) -> Result<Vec<(Raw, String)>> {
-    let mut people = Vec::new();
-    let her = therapist(practice, "therapist").await?;
-    for number in 1..=clients {
-        let client = client_of(practice, &her, &format!("client{number}")).await?;
-        let rooms = client.rooms().await?;
-        let room = rooms.first().context("the client is in no room")?;
-        her.joins(room).await?;
-        people.push((her.clone(), room.clone()));
-        people.push((client, room.clone()));
+/// A room and who is in it.
+struct Room {
+    id: String,
+    therapist: Client,
+    client: Client,
+    pace: Duration,
+}
+
+/// A therapist and her clients, each in a room with her.
+async fn gather(servers: &Servers, clients: &Clients, count: usize) -> Result<Vec<Room>> {
+    let (url, code) = servers.first_code()?;
+    let url = &url;
+    let therapist = Raw::register(url, "therapist", code).await?;
+    let mut rooms = Vec::new();
+    for (number, pace) in (1..=count).zip(PACES.into_iter().cycle()) {
+        let client = client_at(url, &therapist, &format!("client{number}")).await?;
+        let id = client.rooms().await?.pop().context("no room")?;
+        therapist.joins(&id).await?;
+        rooms.push(Room {
+            id,
+            therapist: clients.client(therapist.clone()),
+            client: clients.client(client),
+            pace: Duration::from_millis(pace),
+        });
     }
-    Ok(people)
+    Ok(rooms)
+}
+
+/// Everybody at work.
+struct Work {
+    over: CancellationToken,
+    written: CancellationToken,
+    writing: JoinSet<Result<(String, Vec<Sent>)>>,
+    asking: JoinSet<Result<Asker>>,
+    reading: JoinSet<Result<Vec<(String, View)>>>,
+    claims: Arc<Claims>,
+    claiming: JoinSet<Result<()>>,
+}
+
+impl Work {
+    async fn begin(clients: &Clients, rooms: &[Room]) -> Result<Self> {
+        let (over, written) = (CancellationToken::new(), CancellationToken::new());
+        let (mut writing, mut asking, mut reading) =
+            (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        for room in rooms {
+            for person in [&room.therapist, &room.client] {
+                let (person, id) = (clients.client(person.raw().clone()), room.id.clone());
+                writing.spawn(writer::write(person, id, room.pace, over.clone()));
+            }
+            let therapist = clients.client(room.therapist.raw().clone());
+            let asker = Asker::new(therapist, room.client.raw(), room.id.clone(), room.pace);
+            asking.spawn(asker.work(over.clone()));
+        }
+        for (person, rooms) in readers(rooms) {
+            reading.spawn(reader::read(clients.client(person), rooms, written.clone()));
+        }
+        let first = rooms.first().context("no rooms")?;
+        let claims = Arc::new(Claims::of(clients.client(first.client.raw().clone())).await?);
+        let mut claiming = JoinSet::new();
+        claiming.spawn(claims.clone().keep_up(over.clone()));
+        for _ in 0..CLAIMERS {
+            let claimer = clients.client(first.therapist.raw().clone());
+            claiming.spawn(claims.clone().claim(claimer, over.clone()));
+        }
+        Ok(Self {
+            over,
+            written,
+            writing,
+            asking,
+            reading,
+            claims,
+            claiming,
+        })
+    }
+
+    /// Lets everybody finish, and compares.
+    async fn end(mut self, clients: &Clients, rooms: &[Room], outcome: &mut Outcome) -> Result<()> {
+        self.over.cancel();
+        let mut sent: BTreeMap<String, Vec<Sent>> = BTreeMap::new();
+        while let Some(written) = self.writing.join_next().await {
+            let (room, messages) = written??;
+            outcome.figures.messages += messages.len();
+            sent.entry(room).or_default().extend(messages);
+        }
+        while let Some(asker) = self.asking.join_next().await {
+            let (room, prompts) = asker??.all_released(outcome).await?;
+            outcome.figures.prompts += prompts.len();
+            sent.entry(room).or_default().extend(prompts);
+        }
+        self.written.cancel();
+        let mut views: BTreeMap<String, Vec<View>> = BTreeMap::new();
+        while let Some(read) = self.reading.join_next().await {
+            for (room, view) in read?? {
+                views.entry(room).or_default().push(view);
+            }
+        }
+        while let Some(claimed) = self.claiming.join_next().await {
+            claimed??;
+        }
+        for room in rooms {
+            let views = views.entry(room.id.clone()).or_default();
+            for person in [&room.therapist, &room.client] {
+                for (number, url) in clients.servers().iter().enumerate() {
+                    let client = clients.client_at(person.raw().clone(), url);
+                    views.push(reader::history(&client, &room.id, number + 1).await?);
+                }
+            }
+            let sent = sent.remove(&room.id).unwrap_or_default();
+            judge::judge(&room.id, &sent, views, outcome);
+            outcome.figures.waited(&sent, views);
+        }
+        self.claims.judge(clients, outcome).await
+    }
 }
 
 /// Everybody once, with their rooms.
-fn readers(people: &[(Raw, String)]) -> Vec<(Raw, BTreeSet<String>)> {
+fn readers(rooms: &[Room]) -> Vec<(Raw, BTreeSet<String>)> {
     let mut readers: BTreeMap<&str, (Raw, BTreeSet<String>)> = BTreeMap::new();
-    for (person, room) in people {
-        let reader = readers
-            .entry(&person.user)
-            .or_insert_with(|| (person.clone(), BTreeSet::new()));
-        reader.1.insert(room.clone());
+    for room in rooms {
+        for person in [&room.therapist, &room.client] {
+            let reader = readers
+                .entry(&person.raw().user)
+                .or_insert_with(|| (person.raw().clone(), BTreeSet::new()));
+            reader.1.insert(room.id.clone());
+        }
     }
     readers.into_values().collect()
 }
 
-/// Every few seconds one of the servers dies in the middle of whatever it does. Returns how often.
-async fn die_and_come_back(practice: &mut Practice, plan: &Plan) -> Result<usize> {
-    let (end, mut deaths) = (Instant::now() + plan.lasts, 0);
-    while Instant::now() < end {
-        sleep(Duration::from_millis(rand::random_range(LIVES))).await;
-        if plan.servers > 1 {
-            let server = rand::random_range(1..plan.servers);
-            practice.strike_down(server).await?;
-            sleep(Duration::from_millis(rand::random_range(AWAY))).await;
-            practice.bring_back(server).await?;
-            deaths += 1;
-        }
-    }
-    Ok(deaths)
-}
-
-/// What somebody has written in a room.
-struct Written {
-    room: String,
-    /// Their events, in the order in which they were acknowledged.
-    events: Vec<String>,
-    repeated: usize,
-}
-
-/// Writes one message after the other; each is sent again, under the same transaction id, until it is acknowledged.
-async fn write(person: Raw, room: String, over: Arc<AtomicBool>) -> Result<Written> {
-    let mut written = Written {
-        room,
-        events: Vec::new(),
-        repeated: 0,
-    };
-    while !over.load(Ordering::Relaxed) {
-        let (room, number) = (&written.room, written.events.len());
-        let content = megolm(room, &number.to_string())?;
-        let path = format!("v3/rooms/{room}/send/m.room.encrypted/h{number}");
-        let (answer, repeated) = insist(&person, Method::PUT, &path, Some(&content)).await?;
-        written.events.push(text_at(&answer, "event_id")?);
-        written.repeated += repeated;
-        sleep(Duration::from_millis(rand::random_range(0..LONGEST_PAUSE))).await;
-    }
-    Ok(written)
-}
-
-/// Asks until there is an answer, as clients do when the network or a server fails. Returns how often it took another try.
-async fn insist(
-    person: &Raw,
-    method: Method,
-    path: &str,
-    body: Option<&Value>,
-) -> Result<(Value, usize)> {
-    let (end, mut repeated) = (Instant::now() + GIVE_UP, 0);
-    loop {
-        let body = body.map(|body| body.to_string().into_bytes());
-        match person.ask(method.clone(), path, body).await {
-            Ok(answer) if answer.status < 500 && answer.status != 429 => {
-                return Ok((answer.ok()?, repeated));
-            }
-            refused if Instant::now() > end => bail!("no answer in time: {refused:?}"),
-            _ => repeated += 1,
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// What somebody saw, by room: the events' ids, in the order in which syncing told them.
-struct Read {
-    user: String,
-    rooms: BTreeMap<String, Vec<String>>,
-}
-
-/// Syncs until everything has been written and nothing new comes.
-async fn read(person: Raw, rooms: BTreeSet<String>, done: Arc<AtomicBool>) -> Result<Read> {
-    let mut read = Read {
-        user: person.user.clone(),
-        rooms: BTreeMap::new(),
-    };
-    let mut since = String::new();
-    loop {
-        let finishing = done.load(Ordering::Relaxed);
-        let path = format!("v3/sync?timeout=500{since}");
-        let (news, _) = insist(&person, Method::GET, &path, None).await?;
-        let mut quiet = true;
-        for room in &rooms {
-            let timeline = &news["rooms"]["join"][room]["timeline"];
-            let events = ids(&timeline["events"])?;
-            quiet &= events.is_empty();
-            let told = read.rooms.entry(room.clone()).or_default();
-            if timeline["limited"] == true {
-                let from = text_at(timeline, "prev_batch")?;
-                let gap = before(&person, room, &from, told.last()).await?;
-                told.extend(gap);
-            }
-            told.extend(events);
-        }
-        since = format!("&since={}", text_at(&news, "next_batch")?);
-        if finishing && quiet {
-            return Ok(read);
-        }
-    }
-}
-
-/// The events before a place, back to one that is known, oldest first.
-async fn before(
-    person: &Raw,
-    room: &str,
-    from: &str,
-    known: Option<&String>,
-) -> Result<Vec<String>> {
-    let (mut gap, mut from) = (Vec::new(), from.to_owned());
-    loop {
-        let path = format!("v3/rooms/{room}/messages?dir=b&limit=100&from={from}");
-        let (page, _) = insist(person, Method::GET, &path, None).await?;
-        let events = ids(&page["chunk"])?;
-        let end = page["end"].as_str().filter(|_| !events.is_empty());
-        for event in events {
-            if Some(&event) == known {
-                gap.reverse();
-                return Ok(gap);
-            }
-            gap.push(event);
-        }
-        match end {
-            Some(end) => from = end.to_owned(),
-            None if known.is_some() => bail!("the last event before the gap is not in {room}"),
-            None => {
-                gap.reverse();
-                return Ok(gap);
-            }
-        }
-    }
-}
-
-/// The room's whole history as each server tells it to somebody, against what syncing told them and what was acknowledged.
-async fn compare(
-    practice: &Practice,
-    person: &Raw,
-    room: &str,
-    sent: Option<&Vec<String>>,
-    seen: &[Read],
+/// Every few seconds a server dies, or a connection, in the middle of whatever it does.
+async fn strike(
+    servers: &mut Servers,
+    random: &mut StdRng,
+    lasts: Duration,
+    outcome: &mut Outcome,
 ) -> Result<()> {
-    let mut histories = Vec::new();
-    for server in practice.servers() {
-        histories.push(history(&person.at(&server), room).await?);
+    let end = Instant::now() + lasts;
+    for blow in Blow::IN_TURN.into_iter().cycle() {
+        let peace = Duration::from_millis(random.random_range(PEACE));
+        if Instant::now() + peace > end {
+            break;
+        }
+        sleep(peace).await;
+        let server = random.random_range(0..servers.count());
+        servers.strike(server, blow).await?;
+        if blow == Blow::Server {
+            sleep(Duration::from_millis(random.random_range(AWAY))).await;
+            servers.bring_back(server).await?;
+        }
+        outcome.figures.struck(blow);
     }
-    let history = histories.first().context("no servers")?;
-    ensure!(
-        histories.iter().all(|other| other == history),
-        "the servers tell different histories of {room}"
-    );
-    let once: BTreeSet<&String> = history.iter().map(|(id, _)| id).collect();
-    ensure!(once.len() == history.len(), "something is twice in {room}");
-    let messages: BTreeSet<&String> = history
-        .iter()
-        .filter(|(_, kind)| kind == "m.room.encrypted")
-        .map(|(id, _)| id)
-        .collect();
-    let sent: BTreeSet<&String> = sent.into_iter().flatten().collect();
-    ensure!(
-        messages == sent,
-        "{room} holds {} messages, {} were acknowledged",
-        messages.len(),
-        sent.len()
-    );
-    let ids: Vec<&String> = history.iter().map(|(id, _)| id).collect();
-    let told = seen
-        .iter()
-        .find(|read| read.user == person.user)
-        .and_then(|read| read.rooms.get(room))
-        .context("somebody has not read their room")?;
-    let same = ids
-        .iter()
-        .zip(told)
-        .take_while(|(one, other)| *one == other);
-    let same = same.count();
-    ensure!(
-        same == ids.len() && same == told.len(),
-        "{} saw another history of {room}: {} events in place of {}, the same up to {same}",
-        person.user,
-        told.len(),
-        ids.len()
-    );
     Ok(())
-}
-
-/// All of a room's events as a server tells them, oldest first: ids and types.
-async fn history(person: &Raw, room: &str) -> Result<Vec<(String, String)>> {
-    let (mut all, mut from) = (Vec::new(), String::new());
-    loop {
-        let path = format!("v3/rooms/{room}/messages?dir=f&limit=100{from}");
-        let (page, _) = insist(person, Method::GET, &path, None).await?;
-        let events = page["chunk"].as_array().context("no events")?;
-        for event in events {
-            all.push((text_at(event, "event_id")?, text_at(event, "type")?));
-        }
-        match page["end"].as_str() {
-            Some(end) if !events.is_empty() => from = format!("&from={end}"),
-            _ => return Ok(all),
-        }
-    }
-}
-
-fn ids(events: &Value) -> Result<Vec<String>> {
-    let none = json!([]);
-    let events = if events.is_null() { &none } else { events };
-    let events = events.as_array().context("no events")?;
-    events
-        .iter()
-        .map(|event| text_at(event, "event_id"))
-        .collect()
 }

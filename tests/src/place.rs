@@ -151,7 +151,7 @@ impl Place {
         };
         let data = self.data();
         // What stands before the first section stands at the top.
-        let begin = self.config.find('[').unwrap_or_default();
+        let begin = self.config.find('[').unwrap_or(self.config.len());
         let (top, sections) = self.config.split_at(begin);
         let own = format!(
             "{}{top}[server]\ndata = {data:?}\nlisten = \"127.0.0.1:0\"\n{operations}{sections}",

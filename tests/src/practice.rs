@@ -37,7 +37,6 @@ struct Several {
 struct Other {
     config: Config,
     url: String,
-    running: Option<Running>,
 }
 
 struct Running {
@@ -99,18 +98,11 @@ impl Practice {
             )?;
             let url = format!("http://{}", free_address()?);
             urls.push(url.clone());
-            let running = None;
-            others.push(Other {
-                config,
-                url,
-                running,
-            });
+            others.push(Other { config, url });
         }
         let balancer = Balancer::before(urls).await?;
         practice.several = Some(Several { others, balancer });
-        for server in 1..servers {
-            practice.bring_back(server).await?;
-        }
+        practice.start_others().await?;
         Ok(practice)
     }
 
@@ -122,23 +114,8 @@ impl Practice {
         urls
     }
 
-    /// Ends one of several servers (not the first, which holds the store) in the middle of whatever it does.
-    pub async fn strike_down(&mut self, server: usize) -> Result<()> {
-        if let Some(Running {
-            shutdown,
-            task,
-            app,
-        }) = self.other(server)?.running.take()
-        {
-            task.abort();
-            drop(task.await);
-            drop((app, shutdown));
-        }
-        Ok(())
-    }
-
-    /// Starts one of several servers again, at the same address.
-    pub async fn bring_back(&mut self, server: usize) -> Result<()> {
+    /// Starts the others of several servers. They run as long as the test.
+    async fn start_others(&self) -> Result<()> {
         let embedded = !matches!(self.config.store, Address::Postgres(_));
         let options = Options {
             store: embedded
@@ -146,18 +123,10 @@ impl Practice {
                 .transpose()?,
             ..self.options.clone()
         };
-        let other = self.other(server)?;
-        let (running, _) = run(&other.url, other.config.clone(), options).await?;
-        other.running = Some(running);
+        for other in self.several.iter().flat_map(|several| &several.others) {
+            run(&other.url, other.config.clone(), options.clone()).await?;
+        }
         Ok(())
-    }
-
-    fn other(&mut self, server: usize) -> Result<&mut Other> {
-        let several = self.several.as_mut().context("there is one server")?;
-        let place = server
-            .checked_sub(1)
-            .context("the first one holds the store")?;
-        several.others.get_mut(place).context("no such server")
     }
 
     /// Starts the server again on the data that is there, at the same address if it has had one.

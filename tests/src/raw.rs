@@ -311,6 +311,11 @@ pub async fn therapist(practice: &Practice, name: &str) -> Result<Raw> {
 
 /// A client of a therapist's.
 pub async fn client_of(practice: &Practice, therapist: &Raw, name: &str) -> Result<Raw> {
+    client_at(practice.url(), therapist, name).await
+}
+
+/// A client of a therapist's, at this address.
+pub async fn client_at(url: &str, therapist: &Raw, name: &str) -> Result<Raw> {
     let made = therapist
         .post(
             &format!("{THERAPY}/invites"),
@@ -318,7 +323,7 @@ pub async fn client_of(practice: &Practice, therapist: &Raw, name: &str) -> Resu
         )
         .await?
         .ok()?;
-    Raw::register(practice.url(), name, &text_at(&made, "code")?).await
+    Raw::register(url, name, &text_at(&made, "code")?).await
 }
 
 /// Somebody with an account and nothing else.
