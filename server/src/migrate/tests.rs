@@ -14,7 +14,7 @@ use crate::{
     fixture, start,
     store::{
         Address, List, Page, Store, Table, Watch,
-        engine::{Pair, Span, WriteSet},
+        engine::{PAGE, Pair, Span, WriteSet},
         postgres::Postgres,
     },
 };
@@ -37,10 +37,6 @@ impl Engine for Tiring {
 
     async fn scan(&self, span: Span) -> Result<Vec<Pair>, StoreError> {
         self.engine.scan(span).await
-    }
-
-    async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
-        self.engine.head(list).await
     }
 
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {

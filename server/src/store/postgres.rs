@@ -21,7 +21,7 @@ use tokio_postgres::{Row, types::ToSql};
 pub use self::connect::Target;
 use self::{connect::Connected, wake::Wake, writer::Writer};
 use super::{
-    engine::{Engine, Pair, Snapshot, Span, StoreError, WriteSet, head_key, head_number},
+    engine::{Engine, Pair, Snapshot, Span, StoreError, WriteSet},
     group::{self, Job, MAX_QUEUED_COMMITS},
     watch::{Watch, Watchers},
 };
@@ -120,11 +120,6 @@ impl Engine for Postgres {
         parameters.extend(span.to.as_ref().map(|to| to as &(dyn ToSql + Sync)));
         let rows = read(&self.pool, sql, &parameters).await?;
         rows.iter().map(pair).collect()
-    }
-
-    async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
-        let found = self.get(vec![head_key(&list)]).await?.pop().flatten();
-        found.map_or(Ok(0), |bytes| head_number(&bytes))
     }
 
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {
