@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Hasher,
+    auth::{Hasher, Seals},
     clock::{Clock, Random},
     config::Config,
     inbox::token::EPOCH,
@@ -248,6 +248,7 @@ async fn assemble(
         store,
         clock: options.clock,
         random: options.random,
+        seals: Seals::new(&signing_key),
         signing_key,
         epoch,
         rooms: RoomCache::default(),
