@@ -276,7 +276,7 @@ async fn no_server_starts_on_a_store_that_is_not_whole() {
         start::open(config.clone(), start::Options::default())
             .await
             .err(),
-        start::open_existing(config, start::Options::default())
+        start::open_existing(config, start::Options::default(), true)
             .await
             .err(),
     ] {
