@@ -122,20 +122,6 @@ pub async fn set_in(
     Ok(())
 }
 
-/// Removes up to `most` types of what somebody keeps about a room that is being deleted; `false` if nothing was left.
-///
-/// # Errors
-/// The store's.
-pub async fn forget_room(
-    store: &Store,
-    user: &UserId,
-    room: &RoomId,
-    most: usize,
-) -> Result<bool, StoreError> {
-    let removed = store.erase(&ACCOUNT_DATA, (user, room.as_str()), most);
-    Ok(removed.await? > 0)
-}
-
 async fn all(
     store: &Store,
     user: &UserId,

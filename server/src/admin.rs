@@ -147,6 +147,11 @@ impl Command {
             lifetime: api::DEFAULT_INVITE_LIFETIME_MS,
         }
     }
+
+    /// Whether blobs are looked at, or removed.
+    pub fn needs_blobs(&self) -> bool {
+        matches!(self, Self::DeleteRoom { .. } | Self::Scan | Self::Backup(_))
+    }
 }
 
 /// Does what an operator asks for.

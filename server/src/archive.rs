@@ -4,6 +4,7 @@
 //! there once, for all backups that need it. See `docs/decisions/0005-backup.md`.
 
 mod check;
+mod copying;
 mod frame;
 mod keys;
 mod make;
@@ -38,6 +39,14 @@ async fn on_disk<T: Send + 'static>(
     act: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     spawn_blocking(act).await.map_err(io::Error::other)?
+}
+
+async fn blocking<T: Send + 'static>(
+    shelf: &Shelf,
+    act: impl FnOnce(&Shelf) -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    let shelf = shelf.clone();
+    tokio::task::spawn_blocking(move || act(&shelf)).await?
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Who is asking: a type for each kind of caller. Holding one is the proof.
 
 mod password;
+mod seal;
 mod secret;
 mod tokens;
 
@@ -16,6 +17,7 @@ pub use self::{
         Asker, Hasher, MAX_PASSWORD_BYTES, MAX_QUEUED_HASHINGS, MAX_QUEUED_STRANGERS,
         MIN_PASSWORD_CHARS, PASSWORDS, Verified, check_quality, exists, verify,
     },
+    seal::{Seal, Seals},
     secret::Secret,
     tokens::{
         DEVICES, Grant, MAX_DEVICES, REFRESH_TOKENS, Refreshes, Registered, Tokens, devices_of,

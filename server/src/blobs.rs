@@ -48,6 +48,7 @@ pub struct Blobs(Kept);
 enum Kept {
     Directory(Directory),
     S3(S3),
+    Closed,
 }
 
 /// A blob that is being read.
@@ -78,6 +79,11 @@ impl Blobs {
         Directory::open(directory).map(|directory| Self(Kept::Directory(directory)))
     }
 
+    /// No blobs at all, for who needs none: everything fails, and nothing is opened.
+    pub fn closed() -> Self {
+        Self(Kept::Closed)
+    }
+
     /// Begins a blob. Of two that are written under one id at the same time, one is kept whole; who must know which lets no
     /// second one begin.
     ///
@@ -89,6 +95,7 @@ impl Blobs {
         let writing = match &self.0 {
             Kept::Directory(directory) => Writing::Directory(directory.writer(shard, id).await?),
             Kept::S3(s3) => Writing::S3(s3.writer(shard, id).await?),
+            Kept::Closed => return Err(closed()),
         };
         Ok(BlobWriter { writing, size: 0 })
     }
@@ -102,6 +109,7 @@ impl Blobs {
         match &self.0 {
             Kept::Directory(directory) => directory.read(shard, id, range).await,
             Kept::S3(s3) => s3.read(shard, id, range).await,
+            Kept::Closed => Err(closed()),
         }
     }
 
@@ -115,6 +123,7 @@ impl Blobs {
         match &self.0 {
             Kept::Directory(directory) => directory.delete(shard, id).await,
             Kept::S3(s3) => s3.delete(shard, id).await,
+            Kept::Closed => Err(closed()),
         }
     }
 
@@ -126,6 +135,7 @@ impl Blobs {
         match &self.0 {
             Kept::Directory(directory) => directory.page(after, limit).await,
             Kept::S3(s3) => s3.page(after, limit).await,
+            Kept::Closed => Err(closed()),
         }
     }
 
@@ -156,6 +166,7 @@ impl Blobs {
         match &self.0 {
             Kept::Directory(directory) => directory.remove_unfinished(before).await,
             Kept::S3(s3) => s3.remove_unfinished(before).await,
+            Kept::Closed => Err(closed()),
         }
     }
 }
@@ -205,6 +216,10 @@ impl BlobWriter {
         }
         Ok(self.size)
     }
+}
+
+fn closed() -> io::Error {
+    io::Error::other("the blobs are not open")
 }
 
 /// The directory of the blob's file; refuses what is not an id.

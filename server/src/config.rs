@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     blobs::{Home, S3Access},
-    store::Address,
+    store::{Address, redb::DEFAULT_CACHE_BYTES},
 };
 
 /// The whole configuration.
@@ -82,7 +82,7 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 8008)),
             data: PathBuf::from("respite-data"),
             public_url: None,
-            cache: 16 << 20,
+            cache: DEFAULT_CACHE_BYTES,
         }
     }
 }

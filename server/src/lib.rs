@@ -19,6 +19,7 @@ pub mod filters;
 #[cfg(test)]
 mod fixture;
 pub mod gate;
+pub mod hex;
 pub mod inbox;
 pub mod invites;
 pub mod keys;

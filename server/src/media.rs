@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     claim::{InRoom, UPLOADS},
     keep::{delete, delete_in, remove_blob},
-    trim::{WALK, trim_step},
+    trim::{ORPHANS_KEPT, WALK, trim_step},
     upload::{Incoming, store_upload},
 };
 use crate::{

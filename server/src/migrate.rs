@@ -15,8 +15,8 @@ use crate::{
     progress::Progress,
     store::{
         Engine, StoreError,
-        engine::Snapshot,
-        filling::{self, FillError, Filling, PAGE},
+        engine::{Pages, Snapshot},
+        filling::{self, FillError, Filling},
         sums::Sums,
     },
 };
@@ -85,16 +85,13 @@ async fn copy(
     filling: &mut Filling,
     told: &mut dyn Progress,
 ) -> Result<(), StoreError> {
-    loop {
-        let after = filling.after().map(<[u8]>::to_vec);
-        let page = snapshot.page(after, PAGE).await?;
-        if page.is_empty() {
-            return Ok(());
-        }
+    let mut pages = Pages::new(snapshot, filling.after().map(<[u8]>::to_vec));
+    while let Some(page) = pages.next().await? {
         let read = page.len() as u64;
         filling.put(page).await?;
         told.advance(read);
     }
+    Ok(())
 }
 
 #[cfg(test)]

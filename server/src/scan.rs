@@ -7,7 +7,10 @@ mod blobs;
 mod judge;
 mod tables;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
@@ -16,12 +19,14 @@ use sha2::{Digest, Sha256};
 pub use self::judge::Flaw;
 use crate::{
     config::Config,
+    hex,
     state::App,
-    store::{StoreError, engine::Pair},
+    store::{
+        StoreError,
+        engine::{Pages, Pair},
+    },
 };
 
-/// How many entries are read at a time.
-const PAGE: usize = 1_000;
 /// How many violations are listed one by one; further ones are counted.
 pub const MAX_LISTED: usize = 1_000;
 /// How many bytes of a key's hash are shown.
@@ -38,6 +43,21 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// How many more violations there are than are listed.
     pub unlisted: u64,
+    /// Blobs that belong to nothing, which is no violation yet.
+    #[serde(default)]
+    pub notes: Vec<Note>,
+    /// How many more of them there are than are listed.
+    #[serde(default)]
+    pub unlisted_notes: u64,
+}
+
+/// A blob that belongs to nothing: an upload under way, or one that was cut off and is removed in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The start of the SHA-256 of its id, in hexadecimal.
+    pub key: String,
+    /// How old it is, in milliseconds.
+    pub age: u64,
 }
 
 /// Something that may not be there.
@@ -62,18 +82,28 @@ impl Report {
             self.unlisted += 1;
             return;
         }
-        let hash = Sha256::digest(key);
-        let key = hash
-            .iter()
-            .take(SHOWN_HASH)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
         self.violations.push(Violation {
             place: place.to_owned(),
             flaw,
-            key,
+            key: shown(key),
         });
     }
+
+    fn note(&mut self, id: &str, age: Duration) {
+        if self.notes.len() >= MAX_LISTED {
+            self.unlisted_notes += 1;
+            return;
+        }
+        self.notes.push(Note {
+            key: shown(id.as_bytes()),
+            age: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+}
+
+fn shown(key: &[u8]) -> String {
+    let hash = Sha256::digest(key);
+    hex::encode(hash.get(..SHOWN_HASH).unwrap_or_default())
 }
 
 /// The name of a table, for people.
@@ -92,11 +122,8 @@ pub async fn scan(app: &App) -> Result<Report, StoreError> {
     let mut report = Report::default();
     let mut scan = Scan::new(&app.config);
     let snapshot = app.store.engine().snapshot().await?;
-    let mut after = None;
-    loop {
-        let page = snapshot.page(after.take(), PAGE).await?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
+    let mut pages = Pages::new(&*snapshot, None);
+    while let Some(page) = pages.next().await? {
         for pair in &page {
             scan.entry(pair, &mut report);
         }

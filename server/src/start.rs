@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Hasher,
+    auth::{Hasher, Seals},
+    blobs::Blobs,
     clock::{Clock, Random},
     config::Config,
     inbox::token::EPOCH,
@@ -94,18 +95,23 @@ pub async fn open(config: Config, options: Options) -> anyhow::Result<Opened> {
         identity.server_name,
         identity.server_name
     );
-    let epoch = store.get(&EPOCH, ()).await?;
+    let blobs = open_blobs(&config).await?;
     Ok(Opened {
-        app: assemble(config, options, store, &identity, epoch).await?,
+        app: assemble(config, options, store, &identity, blobs).await?,
         first_start,
     })
 }
 
-/// Opens a server that has been started before, whatever its name, for the operator's commands.
+/// Opens a server that has been started before, whatever its name, for the operator's commands; its blobs only `with_blobs`,
+/// so that what needs none is done also while they cannot be reached.
 ///
 /// # Errors
 /// There is none in the data directory, or as [`open`].
-pub async fn open_existing(mut config: Config, options: Options) -> anyhow::Result<App> {
+pub async fn open_existing(
+    mut config: Config,
+    options: Options,
+    with_blobs: bool,
+) -> anyhow::Result<App> {
     let data = &config.server.data;
     if !config.store.file(data).try_exists().unwrap_or(true) {
         bail!(
@@ -119,8 +125,11 @@ pub async fn open_existing(mut config: Config, options: Options) -> anyhow::Resu
         .await?
         .with_context(|| format!("{} holds a store without a server in it.", data.display()))?;
     config.server.name = identity.server_name.clone();
-    let epoch = store.get(&EPOCH, ()).await?;
-    assemble(config, options, store, &identity, epoch).await
+    let blobs = match with_blobs {
+        true => open_blobs(&config).await?,
+        false => Blobs::closed(),
+    };
+    assemble(config, options, store, &identity, blobs).await
 }
 
 /// Whether the store answers.
@@ -230,17 +239,21 @@ async fn identify(store: &Store, fresh: &Identity) -> Result<(Identity, bool), S
     Ok((committed.value.unwrap_or_else(|| fresh.clone()), first))
 }
 
+async fn open_blobs(config: &Config) -> anyhow::Result<Blobs> {
+    let directory = config.server.data.join(BLOBS);
+    Ok(config.blobs.open(&directory, &config.s3).await?)
+}
+
 async fn assemble(
     config: Config,
     options: Options,
     store: Store,
     identity: &Identity,
-    epoch: Option<u64>,
+    blobs: Blobs,
 ) -> anyhow::Result<App> {
     let signing_key = Ed25519KeyPair::from_der(&identity.key, identity.key_version.clone())
         .map_err(|_| anyhow::anyhow!("the store is damaged: the server's signing key is no key"))?;
-    let directory = config.server.data.join(BLOBS);
-    let blobs = config.blobs.open(&directory, &config.s3).await?;
+    let epoch = store.get(&EPOCH, ()).await?;
     Ok(App::new(Parts {
         blobs,
         hasher: Hasher::new(&config.passwords),
@@ -248,6 +261,7 @@ async fn assemble(
         store,
         clock: options.clock,
         random: options.random,
+        seals: Seals::new(&signing_key),
         signing_key,
         epoch,
         rooms: RoomCache::default(),

@@ -6,7 +6,7 @@ use ruma::{OwnedServerName, signatures::Ed25519KeyPair};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Hasher,
+    auth::{Hasher, Seals},
     blobs::Blobs,
     clock::{Clock, Random},
     config::Config,
@@ -35,6 +35,8 @@ pub struct Parts {
     pub epoch: Option<u64>,
     /// Signs events.
     pub signing_key: Ed25519KeyPair,
+    /// Seals what clients bring back, such as sync tokens.
+    pub seals: Seals,
     /// Room states that were used lately.
     pub rooms: RoomCache,
     /// Makes and checks password hashes.

@@ -8,6 +8,7 @@ mod address;
 pub mod compact;
 pub mod engine;
 pub mod fatal;
+pub mod file;
 pub mod filling;
 mod group;
 mod key;

@@ -3,7 +3,7 @@
 //!
 //! [User-interactive authentication](https://spec.matrix.org/v1.18/client-server-api/#user-interactive-authentication-api)
 //!
-//! A session's id says by itself what it is for and until when, sealed with the server's secret: any server of a practice can
+//! A session's id says by itself what it is for and until when, under the server's seal: any server of a practice can
 //! take the next step, and somebody who only asks costs nothing. What has been proved and not been used yet is kept in the
 //! store.
 
@@ -15,11 +15,8 @@ use ruma::{
         client::uiaa::{AuthData, AuthFlow, AuthType, UiaaInfo, UserIdentifier},
         error::{ErrorKind, StandardErrorBody},
     },
-    signatures::KeyPair,
 };
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::{
     auth::{self, Asker, Device, Secret, TokenHash},
@@ -37,8 +34,6 @@ pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// 60 random bits, so that two sessions have two ids.
 const RANDOM_LETTERS: usize = 12;
-/// Bytes of the seal.
-const SEAL_BYTES: usize = 16;
 /// How many sessions that are over are forgotten when one is kept.
 const FORGET_AT_ONCE: usize = 8;
 
@@ -132,20 +127,16 @@ pub struct Proved {
 impl Session {
     /// The session with that id if it is for the same purpose and not over; otherwise a new one.
     pub fn open(app: &App, purpose: &str, id: Option<&str>) -> Self {
+        let seal = app.seals.interactive.of(purpose);
         let known = id.and_then(|id| {
-            let expires = id.split('_').next()?.parse().ok()?;
-            let place = id.get(..id.rfind('_')?)?;
-            let genuine: bool = sealed(app, purpose, place)
-                .as_bytes()
-                .ct_eq(id.as_bytes())
-                .into();
-            (genuine && expires > app.clock.millis()).then(|| (id.to_owned(), expires))
+            let expires = seal.open(id)?.split('_').next()?.parse().ok()?;
+            (expires > app.clock.millis()).then(|| (id.to_owned(), expires))
         });
         let is_known = known.is_some();
         let (id, expires) = known.unwrap_or_else(|| {
             let expires = app.clock.after(SESSION_LIFETIME);
             let place = format!("{expires}_{}", app.random.text(RANDOM_LETTERS));
-            (sealed(app, purpose, &place), expires)
+            (seal.seal(&place), expires)
         });
         Self {
             id,
@@ -212,22 +203,6 @@ impl Session {
     fn key(&self) -> (u64, TokenHash) {
         (self.expires, auth::hash_token(&self.id))
     }
-}
-
-/// A session's id: what it says, and the seal.
-fn sealed(app: &App, purpose: &str, place: &str) -> String {
-    // Such a signature is always the same on every server, never leaves them, and nobody else can make it.
-    let secret = app.signing_key.sign(b"respite interactive authentication");
-    let mut seal = Sha256::new_with_prefix(secret.as_bytes());
-    for part in [purpose, place] {
-        seal.update((part.len() as u64).to_be_bytes());
-        seal.update(part);
-    }
-    let mut id = format!("{place}_");
-    for byte in seal.finalize().iter().take(SEAL_BYTES) {
-        id.push_str(&format!("{byte:02x}"));
-    }
-    id
 }
 
 #[cfg(test)]

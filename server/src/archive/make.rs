@@ -1,30 +1,22 @@
 //! Makes a backup, beside whatever else the server does.
 
-use std::{
-    collections::HashMap,
-    fs,
-    io::{self, ErrorKind},
-    path::PathBuf,
-};
+use std::{io, path::PathBuf};
 
-use anyhow::{Context, ensure};
-use futures_util::TryStreamExt;
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Recipients, Shelf,
-    frame::{BlobLine, Found, Frame, Head, MAGIC, Manifest, Tally},
-    on_disk,
+    Recipients, Shelf, blocking,
+    copying::Copying,
+    frame::{Frame, Head, MAGIC, Manifest, Tally},
     seal::Sealing,
-    shelf::{blob_file, snapshot_file},
+    shelf::snapshot_file,
 };
 use crate::{
-    media::MEDIA,
     progress::Progress,
     state::App,
     store::{
-        engine::{Pair, Snapshot},
-        filling::PAGE,
+        engine::{Pages, Pair, Snapshot},
         sums::{Hash, Summing, Sums},
     },
 };
@@ -62,6 +54,9 @@ pub struct Made {
     pub missing: u64,
     /// How many older backups were removed.
     pub pruned: usize,
+    /// What is wrong with earlier backups, in sentences for the operator; this one is whole nevertheless.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// Makes a backup of one moment's state. It counts once it is whole and on the disk; whatever fails leaves earlier ones as
@@ -80,6 +75,7 @@ pub async fn make(app: &App, order: &Order, told: &mut dyn Progress) -> anyhow::
     })?;
     let shelf = Shelf::at(&order.destination);
     let lock = blocking(&shelf, Shelf::lock).await?;
+    let tidied = blocking(&shelf, |shelf| Ok(shelf.tidy()?)).await;
     let now = app.clock.millis();
     let name = blocking(&shelf, move |shelf| shelf.new_name(now)).await?;
 
@@ -89,14 +85,35 @@ pub async fn make(app: &App, order: &Order, told: &mut dyn Progress) -> anyhow::
         tally,
         copied,
         files,
+        mut warnings,
     } = written;
-    let (finished, keep) = (name.clone(), order.keep);
-    let pruned = blocking(&shelf, move |shelf| {
-        shelf.write_list(&finished, &files)?;
-        keep.map_or(Ok(0), |keep| shelf.prune(keep))
-    })
+    let finished = name.clone();
+    blocking(
+        &shelf,
+        move |shelf| Ok(shelf.write_list(&finished, &files)?),
+    )
     .await?;
+    if let Err(error) = tidied {
+        warnings.push(format!(
+            "What an interrupted backup has left was not removed: {error:#}."
+        ));
+    }
+    // It is made: what goes wrong now does not change that.
+    let made = name.clone();
+    let mut pruned = 0;
+    if let Some(keep) = order.keep {
+        match blocking(&shelf, move |shelf| Ok(shelf.prune(keep, &made)?)).await {
+            Ok(removed) => pruned = removed,
+            Err(error) => warnings.push(format!("Older backups were not removed: {error:#}.")),
+        }
+        if let Err(error) = blocking(&shelf, Shelf::sweep).await {
+            warnings.push(format!("Blobs of removed backups stay: {error:#}."));
+        }
+    }
     drop(lock);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
     tracing::info!(
         entries,
         blobs = tally.kept,
@@ -112,6 +129,7 @@ pub async fn make(app: &App, order: &Order, told: &mut dyn Progress) -> anyhow::
         gone: tally.gone,
         missing: tally.missing,
         pruned,
+        warnings,
     })
 }
 
@@ -121,6 +139,7 @@ struct Written {
     tally: Tally,
     copied: u64,
     files: Vec<(String, Hash)>,
+    warnings: Vec<String>,
 }
 
 async fn write_snapshot(
@@ -143,6 +162,7 @@ async fn write_snapshot(
     told.begin("writing blobs", None);
     let mut blobs = Copying::new(app, shelf, recipients);
     blobs.run(&*snapshot, &mut file, told).await?;
+    let warnings = blobs.warnings();
     let Copying {
         tally,
         copied,
@@ -157,15 +177,8 @@ async fn write_snapshot(
         tally,
         copied,
         files,
+        warnings,
     })
-}
-
-async fn blocking<T: Send + 'static>(
-    shelf: &Shelf,
-    act: impl FnOnce(&Shelf) -> anyhow::Result<T> + Send + 'static,
-) -> anyhow::Result<T> {
-    let shelf = shelf.clone();
-    tokio::task::spawn_blocking(move || act(&shelf)).await?
 }
 
 async fn write_entries(
@@ -174,11 +187,8 @@ async fn write_entries(
     told: &mut dyn Progress,
 ) -> anyhow::Result<Sums> {
     let mut summing = Summing::default();
-    let mut after = None;
-    loop {
-        let page = snapshot.page(after.take(), PAGE).await?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
+    let mut pages = Pages::new(snapshot, None);
+    while let Some(page) = pages.next().await? {
         told.advance(page.len() as u64);
         let (mut frame, mut bytes) = (Vec::new(), 0);
         for pair in page {
@@ -200,193 +210,4 @@ async fn write(file: &mut Sealing, entries: Vec<Pair>) -> io::Result<()> {
         return Ok(());
     }
     file.write(Frame::Entries(entries).encode()?).await
-}
-
-/// Copies the blobs that a snapshot speaks of.
-struct Copying<'a> {
-    app: &'a App,
-    shelf: &'a Shelf,
-    recipients: &'a Recipients,
-    fingerprint: Hash,
-    earlier: Earlier,
-    files: Vec<(String, Hash)>,
-    tally: Tally,
-    copied: u64,
-}
-
-impl<'a> Copying<'a> {
-    fn new(app: &'a App, shelf: &'a Shelf, recipients: &'a Recipients) -> Self {
-        Self {
-            app,
-            shelf,
-            recipients,
-            fingerprint: recipients.fingerprint(),
-            earlier: Earlier::default(),
-            files: Vec::new(),
-            tally: Tally::default(),
-            copied: 0,
-        }
-    }
-
-    async fn run(
-        &mut self,
-        snapshot: &dyn Snapshot,
-        file: &mut Sealing,
-        told: &mut dyn Progress,
-    ) -> anyhow::Result<()> {
-        self.earlier = Earlier {
-            files: HashMap::new(),
-            unread: blocking(self.shelf, |shelf| Ok(shelf.names()?)).await?,
-        };
-        // The keys of this table alone: its number, and everything that begins with it.
-        let table = MEDIA.describe().0.to_be_bytes();
-        let mut after = Some(table.to_vec());
-        loop {
-            let page = snapshot.page(after.take(), PAGE).await?;
-            let media = page.iter().filter(|(key, _)| key.starts_with(&table));
-            let mut seen = 0;
-            for pair in media {
-                let (id, media) = MEDIA.decode_entry(pair)?;
-                let found = self.keep(&id, media.size).await?;
-                self.tally.add(&found);
-                if let Found::Kept { file, sealed, .. } = &found {
-                    self.files.push((file.clone(), *sealed));
-                }
-                file.write(Frame::Blob(BlobLine { id, found }).encode()?)
-                    .await?;
-                seen += 1;
-                told.advance(1);
-            }
-            match page.last() {
-                Some((last, _)) if seen == page.len() => after = Some(last.clone()),
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    /// Sees to it that a blob is in the directory.
-    async fn keep(&mut self, id: &str, size: u64) -> anyhow::Result<Found> {
-        for copy in 0.. {
-            let name = blob_file(&self.fingerprint, id, copy);
-            let path = self.shelf.path(&name).context("a name that cannot be")?;
-            let there = on_disk({
-                let path = path.clone();
-                move || length(&path)
-            })
-            .await?;
-            match self
-                .earlier
-                .sealed(self.shelf, &name, there.is_some())
-                .await?
-            {
-                // Encrypted, it has more bytes than in the clear; with fewer, it was cut.
-                Some(sealed) if there.is_some_and(|there| there > size) => {
-                    return Ok(Found::Kept {
-                        size,
-                        file: name,
-                        sealed,
-                    });
-                }
-                // An earlier backup speaks of it: it stays as it is.
-                Some(_) => {}
-                None => {
-                    if there.is_some() {
-                        let path = path.clone();
-                        on_disk(move || fs::remove_file(path)).await?;
-                    }
-                    return self.copy(id, size, name, path).await;
-                }
-            }
-        }
-        anyhow::bail!("no name is free")
-    }
-
-    async fn copy(
-        &mut self,
-        id: &str,
-        size: u64,
-        name: String,
-        path: PathBuf,
-    ) -> anyhow::Result<Found> {
-        let mut blob = match self.app.blobs.read(id, None).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => return self.absent(id).await,
-            read => read.context("A blob cannot be read")?,
-        };
-        if blob.size != size {
-            return self.absent(id).await;
-        }
-        if let Some(shard) = path.parent().map(ToOwned::to_owned) {
-            on_disk(move || super::shelf::make_directory(&shard)).await?;
-        }
-        let mut sealing = Sealing::begin(path, self.recipients).await?;
-        let mut copied = 0;
-        loop {
-            match blob.stream.try_next().await {
-                Ok(Some(bytes)) => {
-                    copied += bytes.len() as u64;
-                    sealing.write(bytes).await?;
-                }
-                Ok(None) => break,
-                // It may have been deleted under our hands.
-                Err(error) => match self.absent(id).await? {
-                    Found::Gone => return Ok(Found::Gone),
-                    _ => return Err(error).context("A blob cannot be read"),
-                },
-            }
-        }
-        if copied != size {
-            return self.absent(id).await;
-        }
-        self.copied += 1;
-        Ok(Found::Kept {
-            size,
-            file: name,
-            sealed: sealing.finish().await?,
-        })
-    }
-
-    /// Blobs are deleted after their record: one whose record is there still should be there.
-    async fn absent(&self, id: &str) -> anyhow::Result<Found> {
-        Ok(match self.app.store.get(&MEDIA, id).await? {
-            None => Found::Gone,
-            Some(_) => Found::Missing,
-        })
-    }
-}
-
-/// The checksums of earlier backups' files, read as far back as needed.
-#[derive(Default)]
-struct Earlier {
-    files: HashMap<String, Hash>,
-    unread: Vec<String>,
-}
-
-impl Earlier {
-    /// The checksum of a file by the lists of earlier backups, if one of them has it.
-    async fn sealed(
-        &mut self,
-        shelf: &Shelf,
-        file: &str,
-        exists: bool,
-    ) -> anyhow::Result<Option<Hash>> {
-        loop {
-            if let Some(hash) = self.files.get(file) {
-                return Ok(Some(*hash));
-            }
-            // Without the file, a list that has it would be of a damaged backup; that one need not be kept as it is.
-            let Some(next) = exists.then(|| self.unread.pop()).flatten() else {
-                return Ok(None);
-            };
-            self.files
-                .extend(blocking(shelf, move |shelf| shelf.list(&next)).await?);
-        }
-    }
-}
-
-fn length(path: &std::path::Path) -> io::Result<Option<u64>> {
-    match fs::metadata(path) {
-        Ok(about) => Ok(Some(about.len())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -21,7 +21,7 @@ use crate::{
     progress::Progress,
     store::{
         Engine, Store, Value,
-        filling::{FillError, Filling},
+        filling::{self, FillError, Filling},
         sums::{Hash, Sums},
     },
 };
@@ -55,18 +55,19 @@ pub async fn restore(
 ) -> anyhow::Result<Restored> {
     told.begin("checking the backup", None);
     let (head, manifest) = read::whole(source, told).await?;
+    // Only before anything is written: what an interrupted restore goes on with has blobs.
+    if filling::is_empty(&*to).await? {
+        ensure!(
+            blobs.list().next().await.transpose()?.is_none(),
+            "There are blobs at the target already. A backup is restored into an empty place only."
+        );
+    }
     let mut filling = match Filling::begin(to.clone(), manifest.sums.fingerprint()).await {
         Err(FillError::NotEmpty) => {
             bail!("The store is not empty. A backup is restored into an empty one only.")
         }
         begun => begun.context("The store cannot be used")?,
     };
-    if !filling.is_resumed() {
-        ensure!(
-            blobs.list().next().await.transpose()?.is_none(),
-            "There are blobs at the target already. A backup is restored into an empty place only."
-        );
-    }
     fill(source, &mut filling, blobs, manifest.sums.entries(), told).await?;
     told.begin("comparing the store", Some(manifest.sums.entries()));
     match filling

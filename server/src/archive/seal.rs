@@ -14,8 +14,11 @@ use age::{
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 
-use super::{Identities, Recipients, on_disk, shelf};
-use crate::store::sums::Hash;
+use super::{Identities, Recipients, on_disk};
+use crate::store::{
+    file::{beside, sync_name},
+    sums::Hash,
+};
 
 /// How many bytes are in memory at once.
 pub(super) const CHUNK: usize = 128 << 10;
@@ -120,17 +123,16 @@ pub(super) fn write_plain(place: &Path, text: &str) -> io::Result<()> {
 }
 
 fn create(place: &Path) -> io::Result<(File, Unfinished)> {
-    let mut partial = place.as_os_str().to_owned();
-    partial.push(PARTIAL);
+    let partial = beside(place, PARTIAL);
     let mut options = OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o600);
-    Ok((options.open(&partial)?, Unfinished(partial.into())))
+    Ok((options.open(&partial)?, Unfinished(partial)))
 }
 
 fn settle(file: &File, unfinished: &Unfinished, place: &Path) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&unfinished.0, place)?;
-    shelf::sync_directory(place.parent().unwrap_or(Path::new(".")))
+    sync_name(place)
 }
 
 /// An encrypted file that is being read. What it gives is what was written, or an error.

@@ -9,7 +9,6 @@ use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, BufRead, BufReader, ErrorKind},
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -17,12 +16,20 @@ use anyhow::{Context, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use super::seal::{PARTIAL, write_plain};
-use crate::store::sums::Hash;
+use crate::{
+    hex,
+    store::{
+        file::{make_directory, sync_directory},
+        sums::Hash,
+    },
+};
 
 const SNAPSHOTS: &str = "snapshots";
 const BLOBS: &str = "blobs";
 const LIST: &str = ".sha256";
 const SEALED: &str = ".age";
+/// How a backup's name tells its time.
+const TIME: &str = "%Y%m%dT%H%M%SZ";
 /// Held by the process that writes backups into the directory.
 const LOCK: &str = "lock";
 /// How many bytes of a hash name a blob's file.
@@ -41,7 +48,7 @@ impl Shelf {
         Self(directory.to_owned())
     }
 
-    /// Takes the right to write, makes what is not there, and removes what an interrupted backup has left.
+    /// Takes the right to write, and makes what is not there.
     pub(super) fn lock(&self) -> anyhow::Result<Lock> {
         let here = self.0.display();
         let unusable = || format!("{here} cannot be used for backups");
@@ -55,7 +62,6 @@ impl Shelf {
         for directory in [SNAPSHOTS, BLOBS] {
             make_directory(&self.0.join(directory)).with_context(unusable)?;
         }
-        self.tidy().with_context(unusable)?;
         Ok(Lock(lock))
     }
 
@@ -76,7 +82,8 @@ impl Shelf {
         Ok(())
     }
 
-    fn tidy(&self) -> io::Result<()> {
+    /// Removes what an interrupted backup has left. Blocks.
+    pub(super) fn tidy(&self) -> io::Result<()> {
         let mut directories = vec![self.0.join(SNAPSHOTS)];
         directories.extend(entries(&self.0.join(BLOBS))?);
         for path in directories {
@@ -109,6 +116,8 @@ impl Shelf {
             .filter_map(|path| Some(file_name(path).strip_suffix(LIST)?.to_owned()))
             .collect();
         names.sort_unstable();
+        // What somebody has named otherwise comes first, and `…Z-2` before `…Z-10`.
+        names.sort_by(|one, other| moment(one).cmp(&moment(other)));
         Ok(names)
     }
 
@@ -139,22 +148,19 @@ impl Shelf {
         }
     }
 
-    /// A name for a backup of this moment that is not taken, so that later ones sort after it. Blocks.
+    /// A name for a backup of this moment that is not taken and sorts after all others. If the newest is of this second, or of
+    /// a later one because the clock was put back, it has the time of that one, and the next number. Blocks.
     pub(super) fn new_name(&self, millis: u64) -> anyhow::Result<String> {
         let time = jiff::Timestamp::from_millisecond(i64::try_from(millis)?)?;
-        let name = time.strftime("%Y%m%dT%H%M%SZ").to_string();
-        let taken = self.names()?;
-        let names = (1..).map(|n| {
-            if n == 1 {
-                name.clone()
-            } else {
-                format!("{name}-{n}")
+        let time = time.strftime(TIME).to_string();
+        let names = self.names()?;
+        match names.last().and_then(|name| moment(name)) {
+            Some((newest, number)) if *newest >= *time => {
+                let number = number.checked_add(1).context("no name is free")?;
+                Ok(format!("{newest}-{number}"))
             }
-        });
-        names
-            .take(taken.len() + 1)
-            .find(|name| !taken.contains(name))
-            .context("no name is free")
+            _ => Ok(time),
+        }
     }
 
     pub(super) fn snapshot(&self, name: &str) -> PathBuf {
@@ -186,7 +192,7 @@ impl Shelf {
             let line = line.with_context(broken)?;
             let entry = line.split_once("  ").and_then(|(hash, file)| {
                 self.path(file)?;
-                Some((file.to_owned(), unhex(hash)?))
+                Some((file.to_owned(), hex::decode(hash)?))
             });
             let (file, hash) = entry.with_context(broken)?;
             list.insert(file, hash);
@@ -199,7 +205,7 @@ impl Shelf {
     pub(super) fn write_list(&self, name: &str, files: &[(String, Hash)]) -> io::Result<()> {
         let text: String = files
             .iter()
-            .map(|(file, hash)| format!("{}  {file}\n", hex(hash)))
+            .map(|(file, hash)| format!("{}  {file}\n", hex::encode(hash)))
             .collect();
         // The names of blobs' directories, which their files need to be found.
         sync_directory(&self.0.join(BLOBS))?;
@@ -207,22 +213,31 @@ impl Shelf {
         write_plain(&self.0.join(SNAPSHOTS).join(format!("{name}{LIST}")), &text)
     }
 
-    /// Removes all but the newest backups, and the blobs that no other one needs; how many backups went. Whatever fails
-    /// half way leaves whole what stays. Blocks.
-    pub(super) fn prune(&self, keep: usize) -> anyhow::Result<usize> {
-        let names = self.names()?;
-        let (old, kept) = names.split_at(names.len().saturating_sub(keep));
-        let mut needed = HashSet::new();
-        for name in kept {
-            needed.extend(self.list(name)?.into_keys());
-        }
-        for name in old {
+    /// Removes all but the newest backups, of which the one that was made now always is one; how many went. Blocks.
+    pub(super) fn prune(&self, keep: usize, made: &str) -> io::Result<usize> {
+        let mut others = self.names()?;
+        others.retain(|name| name != made);
+        let old = (others.len() + 1).saturating_sub(keep.max(1));
+        others.truncate(old);
+        for name in &others {
             fs::remove_file(self.0.join(SNAPSHOTS).join(format!("{name}{LIST}")))?;
             sync_directory(&self.0.join(SNAPSHOTS))?;
             match fs::remove_file(self.snapshot(name)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
+        }
+        Ok(old)
+    }
+
+    /// Removes the blobs that no backup needs. Blocks.
+    ///
+    /// # Errors
+    /// A disk fails; or a list is damaged, so that nobody knows what is needed: nothing is removed then.
+    pub(super) fn sweep(&self) -> anyhow::Result<()> {
+        let mut needed = HashSet::new();
+        for name in self.names()? {
+            needed.extend(self.list(&name)?.into_keys());
         }
         for directory in entries(&self.0.join(BLOBS))? {
             for file in entries(&directory)? {
@@ -232,8 +247,15 @@ impl Shelf {
                 }
             }
         }
-        Ok(old.len())
+        Ok(())
     }
+}
+
+/// The time and the number in a backup's name; `None` if somebody has given it another one.
+fn moment(name: &str) -> Option<(&str, u64)> {
+    let (time, number) = name.split_once('-').unwrap_or((name, "1"));
+    jiff::civil::DateTime::strptime(TIME, time).ok()?;
+    Some((time, number.parse().ok()?))
 }
 
 /// The file of a snapshot, from the backup's directory on.
@@ -248,23 +270,12 @@ pub(super) fn blob_file(recipients: &Hash, id: &str, copy: usize) -> String {
         .chain_update(recipients)
         .chain_update(id)
         .finalize();
-    let name = hex(hash.get(..NAME_BYTES).unwrap_or_default());
+    let name = hex::encode(hash.get(..NAME_BYTES).unwrap_or_default());
     let shard = name.get(..2).unwrap_or_default();
     match copy {
         0 => format!("{BLOBS}/{shard}/{name}{SEALED}"),
         copy => format!("{BLOBS}/{shard}/{name}-{copy}{SEALED}"),
     }
-}
-
-pub(super) fn make_directory(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-}
-
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
@@ -277,19 +288,4 @@ fn file_name(path: &Path) -> String {
     path.file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Hash> {
-    let mut hash = Hash::default();
-    if text.len() != 2 * hash.len() {
-        return None;
-    }
-    for (n, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * n..2 * n + 2)?, 16).ok()?;
-    }
-    Some(hash)
 }

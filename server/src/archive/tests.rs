@@ -18,10 +18,7 @@ use crate::{
     media::{self, MEDIA},
     migrate::hash_blob,
     progress::Progress,
-    store::{
-        Engine, Page, Store, StoreError, Table,
-        filling::{self, PAGE},
-    },
+    store::{Engine, Page, Store, StoreError, Table, engine::PAGE, filling},
 };
 
 const NOTES: Table<u64, String> = Table::new(9001, "notes");
@@ -295,8 +292,11 @@ async fn only_an_empty_place_is_restored_into() {
     let mut writer = littered.blobs.writer(&id).await.unwrap();
     writer.write(Bytes::from_static(b"other")).await.unwrap();
     writer.finish().await.unwrap();
-    let said = sentence(here.restore(None, &littered).await);
-    assert!(said.contains("There are blobs"), "{said}");
+    for _ in 0..2 {
+        let said = sentence(here.restore(None, &littered).await);
+        assert!(said.contains("There are blobs"), "{said}");
+        assert!(filling::is_empty(&**littered.store.engine()).await.unwrap());
+    }
 }
 
 #[tokio::test]
@@ -336,6 +336,37 @@ async fn old_backups_go_with_the_blobs_that_nobody_else_needs() {
         ..here.order()
     };
     assert!(make(&here.server.app, &none, &mut ()).await.is_err());
+}
+
+#[tokio::test]
+async fn the_backup_that_was_just_made_is_the_newest_whatever_the_clock_says() {
+    let here = Practice::new().await;
+    let first = here.backup().await;
+    let shelf = Shelf::at(&here.shelf());
+    for ending in ["age", "sha256"] {
+        let file = here.snapshot_file(&first).with_extension(ending);
+        let text = fs::read(&file).unwrap();
+        // From a time when the clock was wrong.
+        fs::write(
+            here.shelf()
+                .join(format!("snapshots/20990101T000000Z.{ending}")),
+            text,
+        )
+        .unwrap();
+    }
+    let order = Order {
+        keep: Some(3),
+        ..here.order()
+    };
+    for number in 2..12 {
+        let made = make(&here.server.app, &order, &mut ()).await.unwrap();
+        assert_eq!(made.name, format!("20990101T000000Z-{number}"));
+        assert_eq!(shelf.find(None).unwrap(), made.name);
+    }
+    assert_eq!(
+        shelf.names().unwrap(),
+        [9, 10, 11].map(|number| format!("20990101T000000Z-{number}"))
+    );
 }
 
 #[tokio::test]

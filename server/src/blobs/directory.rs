@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, ErrorKind, Read, Seek, SeekFrom},
     ops::Range,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -18,6 +18,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use tokio::{io::AsyncWriteExt, task::spawn_blocking};
 
 use super::{Blob, CHUNK_BYTES, Listed, SHARD_LENGTH, part_of};
+use crate::store::file::{make_directory, sync_directory};
 
 #[derive(Clone)]
 pub(super) struct Directory {
@@ -228,17 +229,6 @@ fn remove(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    fs::File::open(path)?.sync_all()
 }
 
 async fn on_disk<T: Send + 'static>(

@@ -112,6 +112,9 @@ fn tell(out: &mut dyn Write, made: &Made) -> std::io::Result<()> {
     if made.pruned > 0 {
         writeln!(out, "{:>10}  older backups were removed", made.pruned)?;
     }
+    for warning in &made.warnings {
+        writeln!(out, "Warning: {warning}")?;
+    }
     if made.missing > 0 {
         writeln!(
             out,

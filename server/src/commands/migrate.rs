@@ -5,6 +5,7 @@ use clap::Args;
 use respite_server::{
     blobs::{Blobs, Home},
     config::Config,
+    hex,
     migrate::{self, CopiedBlobs, copy_blobs},
     scan::table_name,
     start,
@@ -12,6 +13,9 @@ use respite_server::{
 };
 
 use super::{Place, progress::Shown};
+
+/// How many bytes of a table's checksum are shown.
+const SHOWN_HASH: usize = 8;
 
 /// Move the store to another engine, or blobs to another place, while no server runs
 ///
@@ -116,12 +120,7 @@ fn tell(sums: Option<&Sums>, blobs: Option<CopiedBlobs>) -> std::io::Result<()> 
     let mut out = std::io::stdout().lock();
     if let Some(sums) = sums {
         for (table, sum) in &sums.0 {
-            let hash: String = sum
-                .hash
-                .iter()
-                .take(8)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let hash = hex::encode(sum.hash.get(..SHOWN_HASH).unwrap_or_default());
             writeln!(out, "{:>10}  {hash}  {}", sum.entries, table_name(*table))?;
         }
         writeln!(

@@ -53,7 +53,7 @@ impl Place {
         if let Some(answer) = socket::ask(&config.server.data, &command).await? {
             return Ok(answer);
         }
-        let app = start::open_existing(config, Options::default()).await?;
+        let app = start::open_existing(config, Options::default(), command.needs_blobs()).await?;
         Ok(admin::execute(&app, command).await?)
     }
 }

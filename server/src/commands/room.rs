@@ -28,8 +28,9 @@ enum Action {
     ///
     /// Nobody can enter or read it from the moment at which the command begins; its members' clients show that they have left
     /// it. What the members have on their own devices is not touched, nor are attachments that are not documents of the room:
-    /// the server does not know where they were sent. To have nothing of it left in the store's file, run
-    /// `respite-server compact` afterwards.
+    /// the server does not know where they were sent. To have nothing of it left in the store's files either, stop the server
+    /// afterwards and run `respite-server compact`; a sled store is moved to another directory with `respite-server migrate`, and
+    /// PostgreSQL has VACUUM FULL.
     Delete {
         /// The room's id, as `room list` tells it.
         room: OwnedRoomId,

@@ -1,21 +1,14 @@
 //! Sync tokens: where a device is in its lists, sealed for this user and device.
 //!
-//! `s<inbox>_<to-device>_<typing>_<check>`, with `_<epoch>` before the check once a backup was put back. The check is keyed
-//! with the server's secret, so that a token cannot be made up, and one that somebody else was given is not taken.
-
-use ruma::signatures::KeyPair;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+//! `s<inbox>_<to-device>_<typing>_<check>`, with `_<epoch>` before the check once a backup was put back. The check is the
+//! server's seal, so that a token cannot be made up, and one that somebody else was given is not taken.
 
 use crate::{
-    auth::Device,
+    auth::{Device, Seal},
     error::{Error, Result},
     state::App,
     store::Table,
 };
-
-/// Bytes of the check.
-const CHECK_BYTES: usize = 8;
 
 /// A number that changes whenever a backup is put back; there is none before the first time. Positions of another epoch mean
 /// nothing any more: their numbers are given once again, to other entries.
@@ -43,47 +36,35 @@ impl Position {
 
 /// Writes and reads the tokens of one device.
 pub struct Tokens {
-    key: Sha256,
+    seal: Seal,
     epoch: Option<u64>,
 }
 
 impl Tokens {
     /// The tokens of this device.
     pub fn of(app: &App, me: &Device) -> Self {
-        // Such a signature is always the same, never leaves the server, and nobody else can make it.
-        let secret = app.signing_key.sign(b"respite sync token");
-        Self::new(secret.as_bytes(), me, app.epoch)
+        Self::new(&app.seals.sync_tokens, me, app.epoch)
     }
 
-    fn new(secret: &[u8], me: &Device, epoch: Option<u64>) -> Self {
-        let mut key = Sha256::new_with_prefix(secret);
-        for id in [me.user.as_str(), me.device.as_str()] {
-            key.update((id.len() as u64).to_be_bytes());
-            key.update(id);
+    fn new(seal: &Seal, me: &Device, epoch: Option<u64>) -> Self {
+        Self {
+            seal: seal.of(me.user.as_str()).of(me.device.as_str()),
+            epoch,
         }
-        Self { key, epoch }
     }
 
     /// The token for a position.
     pub fn write(&self, position: Position) -> String {
-        self.write_in(self.epoch, position)
-    }
-
-    fn write_in(&self, epoch: Option<u64>, position: Position) -> String {
         let Position {
             inbox,
             to_device,
             typing,
         } = position;
-        let epoch = epoch.map_or_else(String::new, |epoch| format!("_{epoch}"));
-        let place = format!("s{inbox}_{to_device}_{typing}{epoch}");
-        let check = self.key.clone().chain_update(&place).finalize();
-        let check: String = check
-            .iter()
-            .take(CHECK_BYTES)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!("{place}_{check}")
+        let epoch = self
+            .epoch
+            .map_or_else(String::new, |epoch| format!("_{epoch}"));
+        self.seal
+            .seal(&format!("s{inbox}_{to_device}_{typing}{epoch}"))
     }
 
     /// The position of a token that [`Tokens::write`] has made for the same device on the same server; in another epoch,
@@ -92,28 +73,20 @@ impl Tokens {
     /// # Errors
     /// 400 `M_INVALID_PARAM` for everything else.
     pub fn read(&self, token: &str) -> Result<Position> {
-        parse(token)
-            .filter(|(position, epoch)| {
-                self.write_in(*epoch, *position)
-                    .as_bytes()
-                    .ct_eq(token.as_bytes())
-                    .into()
-            })
-            .map(|(position, epoch)| match epoch == self.epoch {
-                true => position,
-                false => Position::NOWHERE,
-            })
-            .ok_or_else(|| {
-                Error::invalid_param(
-                    "This sync token is not one of this device. Sync again without it.",
-                )
-            })
+        let (position, epoch) = self.seal.open(token).and_then(parse).ok_or_else(|| {
+            Error::invalid_param(
+                "This sync token is not one of this device. Sync again without it.",
+            )
+        })?;
+        Ok(match epoch == self.epoch {
+            true => position,
+            false => Position::NOWHERE,
+        })
     }
 }
 
-fn parse(token: &str) -> Option<(Position, Option<u64>)> {
-    let (place, _) = token.strip_prefix('s')?.rsplit_once('_')?;
-    let mut numbers = place.split('_').map(str::parse);
+fn parse(place: &str) -> Option<(Position, Option<u64>)> {
+    let mut numbers = place.strip_prefix('s')?.split('_').map(str::parse);
     let mut next = || numbers.next()?.ok();
     let position = Position {
         inbox: next()?,
@@ -138,7 +111,7 @@ mod tests {
             role: Role::Client,
             token: [0; 32],
         };
-        Tokens::new(b"secret", &me, None)
+        Tokens::new(&Seal::from_secret(b"secret"), &me, None)
     }
 
     fn nurse() -> Tokens {
@@ -206,8 +179,19 @@ mod tests {
             role: Role::Client,
             token: [0; 32],
         };
-        let token = Tokens::new(b"another", &me, None).write(Position::default());
+        let token =
+            Tokens::new(&Seal::from_secret(b"another"), &me, None).write(Position::default());
         assert!(nurse().read(&token).is_err());
+    }
+
+    #[test]
+    fn clients_of_earlier_versions_go_on_where_they_were() {
+        let position = Position {
+            inbox: 7,
+            to_device: 2,
+            typing: 1,
+        };
+        assert_eq!(nurse().read("s7_2_1_516d08f2aeeef9bb").unwrap(), position);
     }
 
     #[test]

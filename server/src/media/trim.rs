@@ -30,6 +30,8 @@ const WALK_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How old bytes must be before they count as left over: younger ones may belong to an upload that is not entered yet, and
 /// the clock of another machine may be wrong by some hours.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a blob that nothing refers to is there, at most, if the server runs.
+pub const ORPHANS_KEPT: Duration = ORPHAN_AGE.saturating_add(WALK_EVERY);
 
 /// How far the walk through all blobs has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use crate::{
     fixture, start,
     store::{
         Address, List, Page, Store, Table, Watch,
-        engine::{Pair, Span, WriteSet},
+        engine::{PAGE, Pair, Span, WriteSet},
         postgres::Postgres,
     },
 };
@@ -37,10 +37,6 @@ impl Engine for Tiring {
 
     async fn scan(&self, span: Span) -> Result<Vec<Pair>, StoreError> {
         self.engine.scan(span).await
-    }
-
-    async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
-        self.engine.head(list).await
     }
 
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {
@@ -280,7 +276,7 @@ async fn no_server_starts_on_a_store_that_is_not_whole() {
         start::open(config.clone(), start::Options::default())
             .await
             .err(),
-        start::open_existing(config, start::Options::default())
+        start::open_existing(config, start::Options::default(), true)
             .await
             .err(),
     ] {

@@ -1,4 +1,11 @@
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use respite_protocol::therapy::ROOM_TYPE;
@@ -8,8 +15,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     Options,
+    clock::Clock,
     config::Scope,
-    media::{MEDIA, Media},
+    media::{MEDIA, Media, ORPHANS_KEPT},
     profiles::{PROFILES, Profile},
     push::PUSH_RULES,
     rooms::event::{Replaced, Seal, StoredEvent, TIMELINE},
@@ -18,11 +26,13 @@ use crate::{
     to_device::{TO_DEVICE, ToDevice},
 };
 
+const MINUTE: Duration = Duration::from_secs(60);
 /// What a night nurse would not want to be read.
 const WORDS: &str = "I could not sleep again after the night shift.";
 
 struct Installation {
     app: App,
+    time: Arc<AtomicU64>,
     _directory: TempDir,
 }
 
@@ -32,9 +42,15 @@ impl Installation {
         let mut config = Config::default();
         config.server.data = directory.path().join("data");
         config.gate.scope = scope;
-        let app = start::open(config, Options::default()).await.unwrap().app;
+        let time = Arc::new(AtomicU64::new(Clock::system().millis()));
+        let options = Options {
+            clock: Clock::manual(time.clone()),
+            ..Options::default()
+        };
+        let app = start::open(config, options).await.unwrap().app;
         Self {
             app,
+            time,
             _directory: directory,
         }
     }
@@ -75,6 +91,11 @@ impl Installation {
             uploaded: 0,
         };
         self.plant(|tx| tx.put(&MEDIA, id, &media)).await;
+    }
+
+    fn wait(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap();
+        self.time.fetch_add(millis, Ordering::Relaxed);
     }
 
     /// The violations, as place and flaw; none of them shows what it is about.
@@ -348,7 +369,28 @@ async fn a_readable_blob_an_orphan_and_a_missing_one_are_found() {
     here.plant_media(&"c".repeat(40), 4096).await;
     here.plant_blob(&"d".repeat(40), &noise).await;
     here.plant_media(&"d".repeat(40), 9000).await;
+    here.wait(ORPHANS_KEPT + MINUTE);
     let flaws: BTreeSet<_> = here.violations().await.into_iter().collect();
     let found = [Flaw::Refused, Flaw::Orphan, Flaw::Missing];
     assert_eq!(flaws, found.map(|flaw| ("blobs".to_owned(), flaw)).into());
+}
+
+#[tokio::test]
+async fn a_blob_that_may_be_an_upload_under_way_is_no_violation() {
+    for (scope, bytes) in [
+        (Scope::Everywhere, [0x9c, 0x31, 0xe5, 0x07].repeat(8)),
+        (Scope::TherapyRooms, WORDS.as_bytes().to_vec()),
+    ] {
+        let here = Installation::new(scope).await;
+        here.plant_blob(&"b".repeat(40), &bytes).await;
+        here.wait(ORPHANS_KEPT - MINUTE);
+        let report = scan(&here.app).await.unwrap();
+        assert!(report.is_clean(), "{report:?}");
+        let [note] = report.notes.as_slice() else {
+            panic!("{report:?}")
+        };
+        assert!(Duration::from_millis(note.age) >= ORPHANS_KEPT - 2 * MINUTE);
+        here.wait(2 * MINUTE);
+        assert_eq!(here.violations().await, one("blobs", Flaw::Orphan));
+    }
 }

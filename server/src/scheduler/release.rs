@@ -16,7 +16,7 @@ use crate::{
 
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_millis(250);
-/// How many are released before it is looked again what is due first.
+/// How many are looked up at once.
 const BATCH: usize = 64;
 /// How far back it is looked whether the addressee has written.
 const LOOK_BACK: usize = 2_000;
@@ -35,38 +35,48 @@ pub async fn run(app: App) {
         if let Err(error) = release_due(&app).await {
             tracing::warn!(
                 ?error,
-                "what is due could not be released; it is tried again"
+                "something that is due could not be released; it is tried again"
             );
         }
     }
 }
 
-/// Releases or drops everything that is due now, and forgets what ended long ago; returns how much that was.
+/// Releases or drops everything that is due now, and forgets what ended long ago; returns how much that was. What cannot be
+/// released does not hold up the others.
 ///
 /// # Errors
-/// The store's; what was not yet released stays scheduled.
+/// The store's, the first of them; what was not yet released stays scheduled.
 pub async fn release_due(app: &App) -> Result<usize> {
-    let mut done = 0;
+    let (mut done, mut failed) = (0, None);
+    let mut after = (0, String::new());
     loop {
         let now = app.clock.millis();
-        let due = app.store.scan(&DUE, (), Page::first(BATCH)).await?;
+        let page = Page::first(BATCH);
+        let due = app.store.scan_after(&DUE, (), &after, page).await?;
         let due: Vec<_> = due
             .into_iter()
             .filter(|((time, _), ())| *time <= now)
             .collect();
-        if due.is_empty() {
-            return Ok(done);
-        }
+        let Some((last, ())) = due.last() else {
+            return failed.map_or(Ok(done), Err);
+        };
+        after.clone_from(last);
         for ((time, id), ()) in due {
-            match settle(app, (time, &id), now, true).await {
-                Err(Error::Matrix { status, .. }) if status.is_client_error() => {
-                    // The sender may not write there any more: nobody would ever be able to release it.
-                    settle(app, (time, &id), now, false).await?;
-                }
-                settled => settled?,
+            match release(app, (time, &id), now).await {
+                Ok(()) => done += 1,
+                Err(error) => failed = failed.or(Some(error)),
             }
-            done += 1;
         }
+    }
+}
+
+async fn release(app: &App, due: (u64, &String), now: u64) -> Result<()> {
+    match settle(app, due, now, true).await {
+        // The sender may not write there any more: nobody would ever be able to release it.
+        Err(Error::Matrix { status, .. }) if status.is_client_error() => {
+            settle(app, due, now, false).await
+        }
+        settled => settled,
     }
 }
 

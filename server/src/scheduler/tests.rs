@@ -20,6 +20,7 @@ use crate::{
         membership,
     },
     start::{self, Options},
+    store::engine::{Cell, Write, WriteSet},
 };
 
 const NINE: u64 = 1_800_000_000_000;
@@ -163,6 +164,34 @@ async fn two_servers_that_release_at_the_same_time_release_once() {
     first.unwrap();
     second.unwrap();
     assert_eq!(night.at(1, &[]).await.0, 20);
+}
+
+#[tokio::test]
+async fn a_check_in_that_cannot_be_released_holds_up_no_other_one() {
+    let night = Night::begin().await;
+    let damaged = night.plan(1, night.check_in(1)).await;
+    for number in 2..100 {
+        night.plan(number, night.check_in(2)).await;
+    }
+    let key = SCHEDULED.key(&damaged);
+    let good = night.app.store.engine().get(vec![key.clone()]).await;
+    let good = good.unwrap().pop().unwrap().unwrap();
+    let write = |value: Vec<u8>| {
+        let writes = vec![Write::Put {
+            key: Cell::plain(key.clone()),
+            value: Cell::plain(value),
+        }];
+        let checks = Vec::new();
+        night.app.store.engine().commit(WriteSet { checks, writes })
+    };
+    write(b"\xff".to_vec()).await.unwrap();
+    night.time.store(NINE + 2 * HOUR, Ordering::Relaxed);
+    release_due(&night.app).await.unwrap_err();
+    write(good).await.unwrap();
+    let entries = night.app.store.head(&TIMELINE, &*night.room).await.unwrap();
+    assert_eq!(night.at(2, &[&damaged]).await, (99, vec![Fate::Released]));
+    let after = night.app.store.head(&TIMELINE, &*night.room).await.unwrap();
+    assert_eq!(after, entries + 1, "the others were released before");
 }
 
 #[tokio::test]

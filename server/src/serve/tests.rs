@@ -201,7 +201,7 @@ async fn the_operator_is_answered_whether_the_server_runs_or_not() {
         socket::ask(&data, &Command::ListUsers).await,
         Ok(None)
     ));
-    let app = crate::start::open_existing(config(&directory), Options::default())
+    let app = crate::start::open_existing(config(&directory), Options::default(), false)
         .await
         .unwrap();
     let Ok(Answer::Users { users }) = admin::execute(&app, Command::ListUsers).await else {
@@ -213,7 +213,7 @@ async fn the_operator_is_answered_whether_the_server_runs_or_not() {
 #[tokio::test]
 async fn a_command_for_a_directory_without_a_server_says_so_and_makes_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let error = crate::start::open_existing(config(&directory), Options::default()).await;
+    let error = crate::start::open_existing(config(&directory), Options::default(), false).await;
     let sentence = error.err().unwrap().to_string();
     assert!(sentence.contains("There is no server in"), "{sentence}");
     assert!(!directory.path().join("data").exists());

@@ -7,17 +7,20 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
     Address,
     address::blocking,
-    engine::{Cell, Engine, Pair, Snapshot, StoreError, Write, WriteSet},
+    engine::{Engine, Pages, Snapshot, StoreError, Write, WriteSet},
+    file::{beside, sync_name},
+    filling::{self, MAX_COMMIT_BYTES},
     redb::Redb,
 };
 
-/// How many entries are copied at once.
-const PAGE: usize = 2_000;
+/// What an entry takes in memory beside its bytes, about.
+const ENTRY_BYTES: usize = 128;
 
 /// How large a store's file was before it was written anew, and after, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,98 +58,94 @@ pub async fn compact(
     let file = address.file(data);
     let before = size(&file)?;
     let old = address.open(data, cache).await?;
-    let fresh_file = beside(&file);
-    let fresh = {
-        let path = fresh_file.clone();
-        blocking(move || Redb::open(&path, cache)).await?
-    };
-    let snapshot = old.snapshot().await?;
-    copy(&*snapshot, &fresh).await?;
-    compare(&*snapshot, &*fresh.snapshot().await?).await?;
-    drop(snapshot);
+    if filling::is_unfinished(&*old).await? {
+        return Err(StoreError::Unavailable(
+            "it is the target of a migration or a restore that has not finished".to_owned(),
+        ));
+    }
+    let copy = write_anew(&*old.snapshot().await?, &file, cache).await?;
     let after = blocking(move || {
-        drop(fresh);
-        fs::rename(&fresh_file, &file).map_err(|error| failed(&error))?;
-        sync_directory_of(&file)?;
+        // The lock keeps everybody away until the end, also until a copy that cannot be used is removed.
+        let _old = old;
+        let copy = copy;
+        fs::rename(&copy.0, &file).map_err(|error| failed(&error))?;
+        sync_name(&file).map_err(|error| failed(&error))?;
         size(&file)
-    })
-    .await?;
-    // Its lock has kept everybody away until here.
-    blocking(move || {
-        drop(old);
-        Ok(())
     })
     .await?;
     Ok(Compacted { before, after })
 }
 
+/// The file of the copy, which is removed if it has that name still when it goes out of scope.
+struct Copy(PathBuf);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        // If this fails, the next who opens the store does it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Copies everything to a file beside this one, and sees that it is the same.
+async fn write_anew(old: &dyn Snapshot, file: &Path, cache: usize) -> Result<Copy, StoreError> {
+    let copy = Copy(copy_of(file));
+    let path = copy.0.clone();
+    let fresh =
+        blocking(move || Ok(Arc::new(Redb::open(&path, cache)?) as Arc<dyn Engine>)).await?;
+    copy_entries(old, &*fresh).await?;
+    let is = filling::sums(&*fresh.snapshot().await?, &mut |_| {}).await?;
+    if is != filling::sums(old, &mut |_| {}).await? {
+        return Err(StoreError::Damaged(
+            "the copy is not what was copied".to_owned(),
+        ));
+    }
+    blocking(move || {
+        drop(fresh);
+        Ok(copy)
+    })
+    .await
+}
+
+/// In few commits: each leaves places in the file that nothing is in.
+async fn copy_entries(from: &dyn Snapshot, to: &dyn Engine) -> Result<(), StoreError> {
+    let (mut writes, mut bytes) = (Vec::new(), 0);
+    let mut pages = Pages::new(from, None);
+    while let Some(page) = pages.next().await? {
+        for (key, value) in page {
+            bytes += key.len() + value.len() + ENTRY_BYTES;
+            writes.push(filling::put(key, value));
+            if bytes >= MAX_COMMIT_BYTES {
+                commit(to, std::mem::take(&mut writes)).await?;
+                bytes = 0;
+            }
+        }
+    }
+    match writes.is_empty() {
+        true => Ok(()),
+        false => commit(to, writes).await,
+    }
+}
+
+async fn commit(to: &dyn Engine, writes: Vec<Write>) -> Result<(), StoreError> {
+    let checks = Vec::new();
+    to.commit(WriteSet { checks, writes }).await.map(drop)
+}
+
 /// Removes what a compaction that was cut off has left. The caller has the store open.
 pub(super) fn remove_unfinished(file: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(beside(file)) {
+    match fs::remove_file(copy_of(file)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&error)),
         _ => Ok(()),
     }
 }
 
-async fn copy(from: &dyn Snapshot, to: &dyn Engine) -> Result<(), StoreError> {
-    let mut after = None;
-    loop {
-        let page = from.page(after, PAGE).await?;
-        let Some((last, _)) = page.last() else {
-            return Ok(());
-        };
-        after = Some(last.clone());
-        let writes = page.into_iter().map(put).collect();
-        to.commit(WriteSet {
-            checks: Vec::new(),
-            writes,
-        })
-        .await?;
-    }
-}
-
-fn put((key, value): Pair) -> Write {
-    Write::Put {
-        key: Cell::plain(key),
-        value: Cell::plain(value),
-    }
-}
-
-async fn compare(one: &dyn Snapshot, other: &dyn Snapshot) -> Result<(), StoreError> {
-    let mut after = None;
-    loop {
-        let page = one.page(after.clone(), PAGE).await?;
-        if page != other.page(after, PAGE).await? {
-            return Err(StoreError::Damaged(
-                "the copy is not what was copied; the store was left as it is".to_owned(),
-            ));
-        }
-        match page.last() {
-            Some((last, _)) => after = Some(last.clone()),
-            None => return Ok(()),
-        }
-    }
-}
-
-fn beside(file: &Path) -> PathBuf {
-    let mut path = file.as_os_str().to_owned();
-    path.push(".compact");
-    path.into()
+fn copy_of(file: &Path) -> PathBuf {
+    beside(file, ".compact")
 }
 
 fn size(file: &Path) -> Result<u64, StoreError> {
     fs::metadata(file)
         .map(|metadata| metadata.len())
-        .map_err(|error| failed(&error))
-}
-
-fn sync_directory_of(file: &Path) -> Result<(), StoreError> {
-    let directory = file
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    fs::File::open(directory)
-        .and_then(|directory| directory.sync_all())
         .map_err(|error| failed(&error))
 }
 

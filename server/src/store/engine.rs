@@ -37,7 +37,10 @@ pub trait Engine: Send + Sync {
     async fn scan(&self, span: Span) -> Result<Vec<Pair>, StoreError>;
 
     /// The number of a list's last entry, 0 for a list that never had one.
-    async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError>;
+    async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
+        let found = self.get(vec![head_key(&list)]).await?.pop().flatten();
+        found.map_or(Ok(0), |bytes| head_number(&bytes))
+    }
 
     /// Applies a write set if all its checks hold; returns the numbers given to its appends, in their order. When this
     /// returns, the writes are durable and visible to every later read.
@@ -55,6 +58,35 @@ pub trait Engine: Send + Sync {
 pub trait Snapshot: Send + Sync {
     /// Up to `limit` entries after the key, in key order; list heads are among them under their own keys.
     async fn page(&self, after: Option<Vec<u8>>, limit: usize) -> Result<Vec<Pair>, StoreError>;
+}
+
+/// How many entries [`Pages`] reads at once.
+pub const PAGE: usize = 500;
+
+/// Reads a snapshot to its end, page after page.
+pub struct Pages<'a> {
+    snapshot: &'a dyn Snapshot,
+    after: Option<Vec<u8>>,
+}
+
+impl<'a> Pages<'a> {
+    /// From the first entry on, or from the first after that key.
+    pub fn new(snapshot: &'a dyn Snapshot, after: Option<Vec<u8>>) -> Self {
+        Self { snapshot, after }
+    }
+
+    /// The next entries, up to [`PAGE`] of them, in key order; `None` at the end.
+    ///
+    /// # Errors
+    /// The store's; the same page is read again then.
+    pub async fn next(&mut self) -> Result<Option<Vec<Pair>>, StoreError> {
+        let page = self.snapshot.page(self.after.clone(), PAGE).await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(None);
+        };
+        self.after = Some(last.clone());
+        Ok(Some(page))
+    }
 }
 
 /// A range of keys, `from` included, `to` not, read in one direction.

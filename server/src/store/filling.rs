@@ -10,17 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Engine, StoreError, Table, Value,
-    engine::{Cell, Check, Pair, Snapshot, Write, WriteSet},
+    engine::{Cell, Check, PAGE, Pages, Pair, Snapshot, Write, WriteSet},
     sums::{Hash, Summing, Sums},
 };
 
 /// How far the filling of this store is; absent in a store that is whole.
 pub const FILLING: Table<(), Progress> = Table::new(0x0C0F, "filling");
 
-/// How many entries are read, and written by one commit, at most.
-pub const PAGE: usize = 500;
-/// One commit takes no further entry once it has this many bytes.
-const MAX_COMMIT_BYTES: usize = 4 << 20;
+/// One commit writes at most [`PAGE`] entries, and takes no further entry once it has this many bytes.
+pub(super) const MAX_COMMIT_BYTES: usize = 4 << 20;
 
 /// How far a filling is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +57,6 @@ pub enum FillError {
 pub struct Filling {
     engine: Arc<dyn Engine>,
     progress: Progress,
-    resumed: bool,
 }
 
 impl Filling {
@@ -70,11 +67,7 @@ impl Filling {
     pub async fn begin(engine: Arc<dyn Engine>, source: Hash) -> Result<Self, FillError> {
         if let Some(progress) = progress(&*engine).await? {
             return match progress.source == source {
-                true => Ok(Self {
-                    engine,
-                    progress,
-                    resumed: true,
-                }),
+                true => Ok(Self { engine, progress }),
                 false => Err(FillError::OtherSource),
             };
         }
@@ -93,16 +86,7 @@ impl Filling {
         };
         let writes = vec![put(FILLING.key(&()), progress.encode()?)];
         commit(&*engine, record, writes).await?;
-        Ok(Self {
-            engine,
-            progress,
-            resumed: false,
-        })
-    }
-
-    /// Whether this goes on with what was begun earlier.
-    pub fn is_resumed(&self) -> bool {
-        self.resumed
+        Ok(Self { engine, progress })
     }
 
     /// The last key that is there; go on after it.
@@ -225,11 +209,8 @@ pub async fn sums(
 ) -> Result<Sums, StoreError> {
     let own = FILLING.key(&());
     let mut summing = Summing::default();
-    let mut after = None;
-    loop {
-        let page = snapshot.page(after.take(), PAGE).await?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
+    let mut pages = Pages::new(snapshot, None);
+    while let Some(page) = pages.next().await? {
         for pair in page.iter().filter(|(key, _)| *key != own) {
             summing.add(pair);
         }
@@ -243,7 +224,7 @@ async fn progress(engine: &dyn Engine) -> Result<Option<Progress>, StoreError> {
     found.as_deref().map(Progress::decode).transpose()
 }
 
-fn put(key: Vec<u8>, value: Vec<u8>) -> Write {
+pub(super) fn put(key: Vec<u8>, value: Vec<u8>) -> Write {
     Write::Put {
         key: Cell::plain(key),
         value: Cell::plain(value),

@@ -30,7 +30,7 @@ use self::{
     writer::Writer,
 };
 use super::{
-    engine::{Engine, Pair, Snapshot, Span, StoreError, WriteSet, head_key, head_number},
+    engine::{Engine, Pair, Snapshot, Span, StoreError, WriteSet},
     group::{self, Job, MAX_QUEUED_COMMITS},
     watch::{Watch, Watchers},
 };
@@ -154,11 +154,6 @@ impl Engine for Postgres {
         parameters.extend(span.to.as_ref().map(|to| to as &(dyn ToSql + Sync)));
         let rows = self.readers.read(sql, &parameters).await?;
         rows.iter().map(pair).collect()
-    }
-
-    async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
-        let found = self.get(vec![head_key(&list)]).await?.pop().flatten();
-        found.map_or(Ok(0), |bytes| head_number(&bytes))
     }
 
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {

@@ -20,7 +20,7 @@ use self::{
     writer::Writer,
 };
 use super::{
-    engine::{Engine, Pair, Snapshot, Span, StoreError, WriteSet, head_key, head_number},
+    engine::{Engine, Pair, Snapshot, Span, StoreError, WriteSet},
     fatal::Fatal,
     queue::Queue,
     watch::{Watch, Watchers},
@@ -118,12 +118,6 @@ impl Engine for Redb {
             }
         })
         .await
-    }
-
-    async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
-        let key = head_key(&list);
-        let found = self.read(move |entries| value_at(entries, &key)).await?;
-        found.map_or(Ok(0), |bytes| head_number(&bytes))
     }
 
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {

@@ -22,7 +22,7 @@ use self::{
     moments::{Moments, Past},
 };
 use super::{
-    engine::{Engine, Pair, Snapshot, Span, StoreError, WriteSet, head_key, head_number},
+    engine::{Engine, Pair, Snapshot, Span, StoreError, WriteSet},
     fatal::Fatal,
     queue::Queue,
     watch::{Watch, Watchers},
@@ -91,12 +91,6 @@ impl Engine for Sled {
             return Ok(Vec::new());
         }
         blocking(&self.stored, move |moments| moments.scan(&span)).await
-    }
-
-    async fn head(&self, list: Vec<u8>) -> Result<u64, StoreError> {
-        let found = self.get(vec![head_key(&list)]).await?;
-        let head = found.into_iter().flatten().next();
-        head.map_or(Ok(0), |bytes| head_number(&bytes))
     }
 
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError> {

@@ -5,7 +5,7 @@ use ruma::RoomId;
 
 use super::STEP;
 use crate::{
-    account_data,
+    account_data::ACCOUNT_DATA,
     ephemeral::receipts::RECEIPTS,
     error::Result,
     media, push,
@@ -40,7 +40,10 @@ async fn remove_some(app: &App, room: &RoomId, deletion: Deletion) -> Result<()>
     if let Some(member) = deletion::next_member(store, room).await? {
         if deletion::clear_inbox(store, (room, &deletion), &member, STEP).await?
             && !push::forget_room(store, &member, room, STEP).await?
-            && !account_data::forget_room(store, &member, room, STEP).await?
+            && store
+                .erase(&ACCOUNT_DATA, (&member, room.as_str()), STEP)
+                .await?
+                == 0
         {
             deletion::forget_member(store, room, &member, STEP).await?;
         }

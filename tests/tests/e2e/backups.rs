@@ -133,7 +133,7 @@ impl Elsewhere {
     }
 }
 
-async fn program(arguments: &[&str]) -> Result<Ended> {
+pub(crate) async fn program(arguments: &[&str]) -> Result<Ended> {
     let output = Command::new(binaries::program("respite-server")?)
         .args(arguments)
         .output()

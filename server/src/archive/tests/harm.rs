@@ -1,6 +1,12 @@
 //! What may go wrong with a backup, and what becomes of it.
 
+use ruma::room_id;
+
 use super::*;
+use crate::{
+    hex,
+    rooms::deletion::{DELETIONS, Deletion},
+};
 
 #[tokio::test]
 async fn another_key_opens_nothing_and_new_recipients_get_all_blobs() {
@@ -56,9 +62,8 @@ async fn a_snapshot_that_was_cut_or_changed_is_refused_before_anything_is_writte
 /// The list of a backup without blobs, made to match.
 async fn shelf_line(file: &Path) -> String {
     let hash = seal::hash_file(file.to_owned()).await.unwrap();
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let name = file.file_name().unwrap().to_str().unwrap();
-    format!("{hash}  snapshots/{name}\n")
+    format!("{}  snapshots/{name}\n", hex::encode(&hash))
 }
 
 #[tokio::test]
@@ -117,11 +122,37 @@ async fn a_blob_that_was_cut_is_copied_again_and_the_earlier_list_stays_true() {
     );
 }
 
-/// Deletes a blob's record, and perhaps its bytes, once the entries are written.
+impl Practice {
+    /// Makes an upload a document of a room.
+    async fn bind(&self, id: &str) {
+        self.server
+            .app
+            .store
+            .transact(|mut tx| async move {
+                let mut media = tx.get(&MEDIA, id).await?.unwrap();
+                media.room = Some(room_id!("!ward:x").to_owned());
+                tx.put(&MEDIA, id, &media)?;
+                Ok::<_, StoreError>((tx, ()))
+            })
+            .await
+            .unwrap();
+    }
+}
+
+/// What goes away before a blob's bytes.
+#[derive(Clone, Copy, PartialEq)]
+enum First {
+    Nothing,
+    Record,
+    /// The record is there still, but that the room is being deleted is written down.
+    Room,
+}
+
+/// Deletes a blob once the entries are written.
 struct Deleting {
     app: crate::state::App,
     id: String,
-    record: bool,
+    first: First,
 }
 
 impl Progress for Deleting {
@@ -129,16 +160,25 @@ impl Progress for Deleting {
         if what == "writing blobs" {
             let delete = async {
                 let id = self.id.as_str();
-                if self.record {
-                    self.app
-                        .store
-                        .transact(|mut tx| async move {
-                            tx.delete(&MEDIA, id);
-                            Ok::<_, StoreError>((tx, ()))
-                        })
-                        .await
-                        .unwrap();
-                }
+                let first = self.first;
+                self.app
+                    .store
+                    .transact(|mut tx| async move {
+                        match first {
+                            First::Nothing => {}
+                            First::Record => tx.delete(&MEDIA, id),
+                            First::Room => {
+                                let deletion = Deletion {
+                                    since: 0,
+                                    looked_through: None,
+                                };
+                                tx.put(&DELETIONS, room_id!("!ward:x"), &deletion)?;
+                            }
+                        }
+                        Ok::<_, StoreError>((tx, ()))
+                    })
+                    .await
+                    .unwrap();
                 media::remove_blob(&self.app, id).await.unwrap();
             };
             tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(delete));
@@ -150,20 +190,22 @@ impl Progress for Deleting {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_that_is_deleted_meanwhile_is_not_missed_and_a_lost_one_is_told() {
-    for record in [true, false] {
+    for first in [First::Nothing, First::Record, First::Room] {
         let here = Practice::new().await;
         here.upload(2_000).await;
         let mut deleting = Deleting {
             app: here.server.app.clone(),
             id: here.upload(2_000).await,
-            record,
+            first,
         };
+        here.bind(&deleting.id).await;
         let made = make(&here.server.app, &here.order(), &mut deleting)
             .await
             .unwrap();
+        let lost = first == First::Nothing;
         assert_eq!(
             (made.blobs, made.gone, made.missing),
-            (1, u64::from(record), u64::from(!record))
+            (1, u64::from(!lost), u64::from(lost))
         );
         let target = Target::new();
         let restored = here.restore(None, &target).await.unwrap();
@@ -224,6 +266,62 @@ async fn a_backup_that_failed_half_way_leaves_earlier_ones_whole_and_is_cleared_
     check(&Shelf::at(&shelf), None, None, &mut ())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_list_of_an_old_backup_stops_no_new_one() {
+    let here = Practice::new().await;
+    here.upload(2_000).await;
+    let first = here.backup().await;
+    let blob = here.blob_files().remove(0);
+    let list = here.snapshot_file(&first).with_extension("sha256");
+    let good = fs::read_to_string(&list).unwrap();
+    fs::write(&list, "no list").unwrap();
+    let order = Order {
+        keep: Some(2),
+        ..here.order()
+    };
+    here.server.wait(1_000);
+    let second = make(&here.server.app, &order, &mut ()).await.unwrap();
+    // Nobody knows whether the blob is part of the first one.
+    assert_eq!((second.copied, second.pruned), (1, 0));
+    let said = second.warnings.join(" ");
+    assert!(said.contains(&first.name), "{said}");
+    assert!(blob.exists() && here.blob_files().len() == 2);
+    here.restore(None, &Target::new()).await.unwrap();
+    fs::write(&list, good).unwrap();
+    let target = Target::new();
+    here.restore(Some(&first.name), &target).await.unwrap();
+    // Once it is old enough, a damaged one goes as any other.
+    fs::write(&list, "no list").unwrap();
+    here.server.wait(1_000);
+    let third = make(&here.server.app, &order, &mut ()).await.unwrap();
+    assert_eq!((third.copied, third.pruned), (0, 1));
+    assert!(!list.exists() && !blob.exists());
+}
+
+#[tokio::test]
+async fn a_backup_is_made_also_if_older_ones_cannot_be_removed() {
+    let here = Practice::new().await;
+    here.upload(2_000).await;
+    let first = here.backup().await;
+    let file = here.snapshot_file(&first);
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let order = Order {
+        keep: Some(1),
+        ..here.order()
+    };
+    here.server.wait(1_000);
+    let made = make(&here.server.app, &order, &mut ()).await.unwrap();
+    let said = made.warnings.join(" ");
+    assert!(said.contains("were not removed"), "{said}");
+    here.server.wait(1_000);
+    let last = make(&here.server.app, &order, &mut ()).await.unwrap();
+    let said = last.warnings.join(" ");
+    assert!(said.contains("was not removed"), "{said}");
+    assert_eq!(last.pruned, 1);
+    here.restore(None, &Target::new()).await.unwrap();
 }
 
 #[test]

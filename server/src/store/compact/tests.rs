@@ -1,5 +1,9 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+
 use super::*;
-use crate::store::{Store, Table, redb::DEFAULT_CACHE_BYTES};
+use crate::store::{Store, Table, engine::Pair, redb::DEFAULT_CACHE_BYTES};
 
 const NOTES: Table<String, String> = Table::new(1, "notes");
 const CACHE: usize = DEFAULT_CACHE_BYTES;
@@ -86,11 +90,11 @@ async fn a_copy_that_was_not_finished_is_thrown_away() {
     let path = directory.path();
     with_removed_notes(path).await;
     let file = Address::default().file(path);
-    fs::copy(&file, beside(&file)).unwrap();
+    fs::copy(&file, copy_of(&file)).unwrap();
     drop(open(path).await);
-    assert!(!beside(&file).exists());
+    assert!(!copy_of(&file).exists());
     // And one in the way of the next attempt.
-    fs::write(beside(&file), "half a copy of what goes 1").unwrap();
+    fs::write(copy_of(&file), "half a copy of what goes 1").unwrap();
     compact(&Address::default(), path, CACHE).await.unwrap();
     assert!(!holds(path, "goes 1"));
 }
@@ -101,4 +105,51 @@ async fn without_a_store_there_is_nothing_to_compact() {
     let refused = compact(&Address::default(), directory.path(), CACHE).await;
     assert!(refused.is_err());
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+/// A disk that stops to give what is on it after some pages.
+struct Failing {
+    snapshot: Box<dyn Snapshot>,
+    pages: AtomicUsize,
+}
+
+#[async_trait]
+impl Snapshot for Failing {
+    async fn page(&self, after: Option<Vec<u8>>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        if self.pages.fetch_sub(1, Ordering::Relaxed) == 0 {
+            return Err(StoreError::Unavailable("the disk fails".to_owned()));
+        }
+        self.snapshot.page(after, limit).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compaction_that_fails_takes_no_place_on_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    with_removed_notes(path).await;
+    let before = everything(path).await;
+    let file = Address::default().file(path);
+    let store = open(path).await;
+    let failing = Failing {
+        snapshot: store.engine().snapshot().await.unwrap(),
+        pages: AtomicUsize::new(1),
+    };
+    let failed = write_anew(&failing, &file, CACHE).await.err().unwrap();
+    assert!(failed.to_string().contains("the disk fails"), "{failed}");
+    assert!(!copy_of(&file).exists());
+    drop((failing, store));
+    assert_eq!(everything(path).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_half_filled_stays_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let engine = Address::default().open(path, CACHE).await.unwrap();
+    drop(filling::Filling::begin(engine, [7; 32]).await.unwrap());
+    let refused = compact(&Address::default(), path, CACHE).await;
+    assert!(refused.is_err(), "{refused:?}");
+    let engine = open(path).await.engine().clone();
+    assert!(filling::is_unfinished(&*engine).await.unwrap());
 }

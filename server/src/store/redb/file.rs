@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -11,7 +11,11 @@ use std::{
 use redb::{Builder, Database, Error, StorageBackend, backends::FileBackend};
 
 use super::{ENTRIES, overlay::Overlay, synced::Synced};
-use crate::store::{engine::StoreError, fatal::Fatal};
+use crate::store::{
+    engine::StoreError,
+    fatal::Fatal,
+    file::{beside, sync_name},
+};
 
 /// How much must fit on the disk before it is trusted again after a failure, beside twice the bytes to be written.
 const PROBE_BYTES: u64 = 4 << 20;
@@ -37,7 +41,7 @@ pub(super) struct OnDisk {
 
 impl Disk for OnDisk {
     fn open(&self) -> Result<Database, Error> {
-        self.database(self.existing()?)
+        self.open_file(self.existing()?)
     }
 
     fn open_to_read(&self) -> Result<Database, Error> {
@@ -46,7 +50,7 @@ impl Disk for OnDisk {
     }
 
     fn probe(&self, bytes: u64) -> io::Result<()> {
-        let path = self.beside(".probe");
+        let path = beside(&self.path, ".probe");
         let result = private_file()
             .create(true)
             .truncate(true)
@@ -89,7 +93,7 @@ impl OnDisk {
     /// Makes a new store under another name and renames it when it is whole, so that a file under the real name that is
     /// not a store was damaged, and is never taken for one that was not finished.
     fn create(&self) -> Result<Database, Error> {
-        let unfinished = self.beside(".new");
+        let unfinished = beside(&self.path, ".new");
         let make = || self.database(private_file().create(true).open(&unfinished)?);
         let database = match make() {
             // What a crash left here in the making held nothing yet.
@@ -103,11 +107,7 @@ impl OnDisk {
         transaction.open_table(ENTRIES)?;
         transaction.commit()?;
         fs::rename(&unfinished, &self.path)?;
-        let directory = self
-            .path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+        sync_name(&self.path)?;
         Ok(database)
     }
 
@@ -122,10 +122,14 @@ impl OnDisk {
         Ok(file)
     }
 
-    fn beside(&self, ending: &str) -> PathBuf {
-        let mut path = self.path.as_os_str().to_owned();
-        path.push(ending);
-        path.into()
+    /// Opens what was found under the path. Until it is locked, a compaction may end and put its file there: what is open
+    /// then has no name any more, and would take writes that nobody finds again.
+    fn open_file(&self, file: fs::File) -> Result<Database, Error> {
+        let opened = file.metadata()?;
+        let database = self.database(file)?;
+        let named = fs::metadata(&self.path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == (opened.dev(), opened.ino()));
+        named.then_some(database).ok_or(Error::DatabaseAlreadyOpen)
     }
 
     fn database(&self, file: fs::File) -> Result<Database, Error> {
@@ -183,5 +187,24 @@ pub(super) fn explain(error: &Error) -> StoreError {
         }
         Error::Io(error) => StoreError::Unavailable(error.to_string()),
         _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_another_one_replaced_before_it_was_locked_is_not_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let disk = OnDisk::new(&path, 1 << 20, Fatal::told(|_| {}));
+        drop(disk.open_or_create().unwrap());
+        let old = disk.existing().unwrap();
+        fs::copy(&path, beside(&path, ".compact")).unwrap();
+        fs::rename(beside(&path, ".compact"), &path).unwrap();
+        let opened = disk.open_file(old).map_err(|error| explain(&error));
+        assert!(matches!(opened, Err(StoreError::Locked)));
+        disk.open().unwrap();
     }
 }

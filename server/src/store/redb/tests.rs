@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::{
-    engine::{Cell, Write},
+    engine::{Cell, Write, head_key},
     suite::{self, Place},
 };
 

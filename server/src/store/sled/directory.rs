@@ -13,7 +13,10 @@ use std::{
 use sled::{Config, Db};
 
 use super::chunks::{Chunks, explain};
-use crate::store::engine::StoreError;
+use crate::store::{
+    engine::StoreError,
+    file::{beside, sync_directory, sync_name},
+};
 
 /// The files that sled cannot do without: its log, and how that is written.
 const LOG: &str = "db";
@@ -79,7 +82,7 @@ impl Directory {
             _lock: lock,
         };
         directory.sync()?;
-        sync_directory(path)?;
+        sync_directory(path).map_err(|error| unavailable(&error))?;
         Ok(directory)
     }
 
@@ -115,9 +118,7 @@ fn is_missing(path: &Path) -> Result<bool, StoreError> {
 /// Makes a new store under another name and renames it when it is whole, so that a directory under the real name that is
 /// not a store was damaged, and is never taken for one that was not finished.
 fn create(path: &Path, cache_bytes: usize) -> Result<(), StoreError> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
+    let unfinished = beside(path, ".new");
     match fs::DirBuilder::new().mode(0o700).create(&unfinished) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         made => made.map_err(|error| unavailable(&error))?,
@@ -134,11 +135,10 @@ fn create(path: &Path, cache_bytes: usize) -> Result<(), StoreError> {
         file.and_then(|file| file.sync_all())
             .map_err(|error| unavailable(&error))?;
     }
-    sync_directory(&unfinished)?;
+    sync_directory(&unfinished).map_err(|error| unavailable(&error))?;
     fs::rename(&unfinished, path).map_err(|error| unavailable(&error))?;
     drop(lock);
-    let parent = path.parent().filter(|path| !path.as_os_str().is_empty());
-    sync_directory(parent.unwrap_or(Path::new(".")))
+    sync_name(path).map_err(|error| unavailable(&error))
 }
 
 /// Removes what a crash left in the making, which held nothing yet.
@@ -215,14 +215,9 @@ fn sync_blobs(path: &Path) -> io::Result<()> {
         }
     }
     if any {
-        File::open(&blobs)?.sync_all()?;
+        sync_directory(&blobs)?;
     }
     Ok(())
-}
-
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    let directory = File::open(path).and_then(|file| file.sync_all());
-    directory.map_err(|error| unavailable(&error))
 }
 
 fn missing(name: &str, error: &io::Error) -> StoreError {
