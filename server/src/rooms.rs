@@ -2,6 +2,7 @@
 //! from it.
 
 pub mod access;
+pub mod aliases;
 pub mod append;
 mod authorise;
 pub mod cache;
@@ -14,6 +15,7 @@ pub mod membership;
 mod named;
 pub mod pdu;
 pub mod position;
+pub mod published;
 mod reading;
 mod redaction;
 pub mod relations;
@@ -31,6 +33,8 @@ pub fn router() -> Router<App> {
     Router::new()
         .merge(create::router())
         .merge(membership::router())
+        .merge(aliases::router())
+        .merge(published::router())
         .merge(send::router())
         .merge(reading::router())
         .merge(timeline::router())

@@ -6,8 +6,10 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::room::member::Membe
 use serde::{Deserialize, Serialize};
 
 use super::{
+    aliases,
     event::{EVENT_POSITIONS, TIMELINE},
     membership::{MEMBERSHIPS, Membership},
+    published::PUBLISHED,
     relations::RELATIONS,
     state::{self, ROOMS, Room, STATE},
 };
@@ -94,6 +96,8 @@ async fn begin_in(tx: &mut Tx, app: &App, room: &RoomId, row: &Numbered<Room>) -
             inbox::deliver(tx, &user, Entry::Deleted(room.to_owned(), since))?;
         }
     }
+    aliases::forget_room_in(tx, room).await?;
+    tx.delete(&PUBLISHED, room);
     tx.delete(&ROOMS, room);
     tx.put(
         &DELETIONS,

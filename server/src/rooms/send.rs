@@ -10,7 +10,7 @@ use ruma::{
 };
 
 use super::{
-    access,
+    access, aliases,
     append::{NewEvent, send},
     membership, named, not_in_room,
     state::{self, RoomState},
@@ -94,6 +94,7 @@ async fn send_state(
             content = with_pseudonym(&app, &me, &key, content).await?;
         }
     }
+    aliases::check(&app, &state, &kind, &content).await?;
     if let Some(same) = already(&state, &me.user, &kind, &key, &content)? {
         return Ok(send_state_event::v3::Response::new(same));
     }

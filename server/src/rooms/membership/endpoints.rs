@@ -2,7 +2,6 @@
 
 use axum::Router;
 use ruma::{
-    OwnedRoomId, OwnedRoomOrAliasId,
     api::client::{
         knock::knock_room,
         membership::{
@@ -17,6 +16,7 @@ use crate::{
     auth::Device,
     endpoint::endpoint,
     error::{Error, Result},
+    rooms::aliases,
     state::App,
 };
 
@@ -73,7 +73,7 @@ async fn join_by_id_or_alias(
     me: Device,
     request: join_room_by_id_or_alias::v3::Request,
 ) -> Result<join_room_by_id_or_alias::v3::Response> {
-    let room = by_id(request.room_id_or_alias)?;
+    let room = aliases::room_of(&app, request.room_id_or_alias).await?;
     change::join(&app, &me.user, &room).await?;
     Ok(join_room_by_id_or_alias::v3::Response::new(room))
 }
@@ -83,7 +83,7 @@ async fn knock(
     me: Device,
     request: knock_room::v3::Request,
 ) -> Result<knock_room::v3::Response> {
-    let room = by_id(request.room_id_or_alias)?;
+    let room = aliases::room_of(&app, request.room_id_or_alias).await?;
     change::knock(&app, &me.user, &room).await?;
     Ok(knock_room::v3::Response::new(room))
 }
@@ -131,9 +131,4 @@ async fn unban(
 ) -> Result<unban_user::v3::Response> {
     change::unban(&app, &me.user, &request.room_id, &request.user_id).await?;
     Ok(unban_user::v3::Response::new())
-}
-
-fn by_id(room: OwnedRoomOrAliasId) -> Result<OwnedRoomId> {
-    OwnedRoomId::try_from(room)
-        .map_err(|_| Error::not_found("This server has no room addresses. Ask for an invitation."))
 }
