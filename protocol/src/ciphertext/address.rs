@@ -12,7 +12,9 @@ use super::{
 };
 
 /// The words that an address may have: none of them says why people meet.
-const WORDS: &[&str] = &["group", "lobby", "practice", "room", "space", "talk", "team"];
+const WORDS: &[&str] = &[
+    "group", "lobby", "practice", "room", "space", "talk", "team",
+];
 /// The longest number: shorter than a telephone number.
 const MAX_DIGITS: usize = 6;
 

@@ -137,6 +137,7 @@ mod tests {
             device: device.into(),
             role: Role::Client,
             token: [0; 32],
+            suspended: false,
         };
         Tokens::new(b"secret", &me, None)
     }
@@ -205,6 +206,7 @@ mod tests {
             device: owned_device_id!("PHONE"),
             role: Role::Client,
             token: [0; 32],
+            suspended: false,
         };
         let token = Tokens::new(b"another", &me, None).write(Position::default());
         assert!(nurse().read(&token).is_err());

@@ -88,12 +88,7 @@ pub(super) fn chosen(app: &App, localpart: &str) -> Result<OwnedRoomAliasId> {
 ///
 /// # Errors
 /// 409 `M_UNKNOWN` if it is taken, 403 `M_FORBIDDEN` if the room has [`MAX_ALIASES`].
-pub(super) async fn add_in(
-    tx: &mut Tx,
-    localpart: &str,
-    room: &RoomId,
-    by: &UserId,
-) -> Result<()> {
+pub(super) async fn add_in(tx: &mut Tx, localpart: &str, room: &RoomId, by: &UserId) -> Result<()> {
     if tx.get(&ALIASES, localpart).await?.is_some() {
         return Err(Error::new(
             StatusCode::CONFLICT,

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use respite_protocol::{TherapyKind, therapy};
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomVersionId, UserId,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, OwnedRoomId, OwnedUserId,
+    RoomVersionId, UserId,
     events::room::{
         guest_access::GuestAccess, history_visibility::HistoryVisibility, member::MembershipState,
     },

@@ -111,6 +111,27 @@ pub async fn joined_rooms(store: &Store, user: &UserId) -> Result<Vec<OwnedRoomI
         .collect())
 }
 
+/// The rooms that both of two people are in, in the order of their ids.
+///
+/// # Errors
+/// The store's.
+pub async fn shared(
+    store: &Store,
+    one: &UserId,
+    other: &UserId,
+) -> Result<Vec<OwnedRoomId>, StoreError> {
+    let mine = joined_rooms(store, one).await?;
+    let keys = mine.iter().map(|room| (other, &**room));
+    let theirs = store.get_many(&MEMBERSHIPS, keys).await?;
+    let is_in = |row: Option<Numbered<Row>>| {
+        row.is_some_and(|row| row.value.state == MembershipState::Join)
+    };
+    let pairs = mine.into_iter().zip(theirs);
+    Ok(pairs
+        .filter_map(|(room, row)| is_in(row).then_some(room))
+        .collect())
+}
+
 /// Everybody who is in a room with somebody, and they themselves.
 ///
 /// # Errors

@@ -72,8 +72,12 @@ async fn find(
             rooms.push(summary(&state));
         }
     }
-    let of_type =
-        |room: &PublicRoomsChunk| filter.room_types.iter().any(|it| *it == room.room_type.clone().into());
+    let of_type = |room: &PublicRoomsChunk| {
+        filter
+            .room_types
+            .iter()
+            .any(|it| *it == room.room_type.clone().into())
+    };
     rooms.retain(|room| {
         room.num_joined_members > UInt::MIN
             && term.as_deref().is_none_or(|term| says(room, term))
@@ -134,8 +138,12 @@ fn summary(state: &RoomState) -> PublicRoomsChunk {
         guest_can_join: guests == Some(GuestAccess::CanJoin),
     });
     let written = |text: &String| !text.is_empty();
-    room.name = text("m.room.name").and_then(|text| text.name).filter(written);
-    room.topic = text("m.room.topic").and_then(|text| text.topic).filter(written);
+    room.name = text("m.room.name")
+        .and_then(|text| text.name)
+        .filter(written);
+    room.topic = text("m.room.topic")
+        .and_then(|text| text.topic)
+        .filter(written);
     room.avatar_url = text("m.room.avatar").and_then(|text| text.url);
     room.canonical_alias = text("m.room.canonical_alias").and_then(|text| text.alias);
     room.room_type = text("m.room.create").and_then(|text| text.r#type);

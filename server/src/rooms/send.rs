@@ -3,7 +3,7 @@
 use axum::Router;
 use respite_protocol::ciphertext::{self, StateContext};
 use ruma::{
-    CanonicalJsonObject, OwnedEventId, RoomId, TransactionId, UserId,
+    CanonicalJsonObject, EventId, OwnedEventId, RoomId, TransactionId, UserId,
     api::client::{message::send_message_event, redact::redact_event, state::send_state_event},
     events::room::member::MembershipState,
     room::JoinRuleKind,
@@ -16,7 +16,7 @@ use super::{
     state::{self, RoomState},
 };
 use crate::{
-    auth::Device,
+    auth::{Active, Device, suspended},
     endpoint::{endpoint, endpoint_at},
     error::{Error, Result},
     gate,
@@ -35,7 +35,7 @@ pub(super) fn router() -> Router<App> {
 
 async fn send_message(
     app: App,
-    me: Device,
+    me: Active,
     request: send_message_event::v3::Request,
 ) -> Result<send_message_event::v3::Response> {
     let kind = request.event_type.to_string();
@@ -57,6 +57,9 @@ async fn redact(
     me: Device,
     request: redact_event::v3::Request,
 ) -> Result<redact_event::v3::Response> {
+    if me.suspended {
+        takes_back_own(&app, &me, &request.room_id, &request.event_id).await?;
+    }
     let mut event = NewEvent::redaction(request.event_id);
     if guarded(&app, &me, &request.room_id).await? {
         ciphertext::transaction_id(request.txn_id.as_str())?;
@@ -67,9 +70,18 @@ async fn redact(
     Ok(redact_event::v3::Response::new(event_id))
 }
 
+/// Somebody who is suspended may take back what they wrote, and nothing else.
+async fn takes_back_own(app: &App, me: &Device, room: &RoomId, event: &EventId) -> Result<()> {
+    let room = access::readable(app, &me.user, room).await?;
+    match room.event(app, event).await? {
+        (_, event) if event.sender == me.user => Ok(()),
+        _ => Err(suspended()),
+    }
+}
+
 async fn send_state(
     app: App,
-    me: Device,
+    me: Active,
     request: send_state_event::v3::Request,
 ) -> Result<send_state_event::v3::Response> {
     let room = &request.room_id;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     account_data, accounts, auth, backup, ephemeral, filters, gate, inbox, invites, keys, media,
-    profiles, push, rooms, scheduler, start,
+    profiles, push, reports, rooms, scheduler, start,
     store::{engine::Pair, filling},
     to_device, uia,
 };
@@ -52,13 +52,17 @@ pub(super) fn rows() -> Vec<Row> {
         start::IDENTITY,
         filling::FILLING,
         auth::ACCESS_TOKENS,
+        auth::LOGIN_TOKENS,
         auth::PASSWORDS,
         auth::REFRESH_TOKENS,
+        auth::RESTRICTED,
+        auth::RESTRICTED_TOKENS,
         accounts::ACCOUNTS,
         accounts::ENDED,
         invites::INVITES,
         invites::MADE,
         invites::MAKERS,
+        reports::REPORTS,
         rooms::event::EVENT_POSITIONS,
         rooms::state::ROOMS,
         rooms::state::STATE,
@@ -130,14 +134,23 @@ pub(super) fn rows() -> Vec<Row> {
 /// What rooms are found by.
 fn addresses() -> Vec<Row> {
     vec![
-        row(rooms::aliases::ALIASES.describe(), "addresses", |scan, pair| {
-            let (localpart, _) = rooms::aliases::ALIASES.decode_entry(pair)?;
-            address(scan, &localpart)
-        }),
-        row(rooms::aliases::ALIASES_OF.describe(), "addresses", |scan, pair| {
-            let (_, all) = rooms::aliases::ALIASES_OF.decode_entry(pair)?;
-            all.iter().try_for_each(|localpart| address(scan, localpart))
-        }),
+        row(
+            rooms::aliases::ALIASES.describe(),
+            "addresses",
+            |scan, pair| {
+                let (localpart, _) = rooms::aliases::ALIASES.decode_entry(pair)?;
+                address(scan, &localpart)
+            },
+        ),
+        row(
+            rooms::aliases::ALIASES_OF.describe(),
+            "addresses",
+            |scan, pair| {
+                let (_, all) = rooms::aliases::ALIASES_OF.decode_entry(pair)?;
+                all.iter()
+                    .try_for_each(|localpart| address(scan, localpart))
+            },
+        ),
     ]
 }
 

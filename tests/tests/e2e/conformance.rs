@@ -1,11 +1,13 @@
 //! What the Matrix specification promises to every client, area by area.
 
 mod account;
+mod addresses;
 mod backup;
 mod http;
 mod keys;
 mod membership;
 mod personal;
+mod published;
 mod rooms;
 mod state;
 mod sync;

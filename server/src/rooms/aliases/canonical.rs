@@ -60,7 +60,10 @@ pub(super) fn without(
     if content.get("alias").and_then(|it| it.as_str()) == Some(alias) {
         content.remove("alias");
     }
-    if let Some(others) = content.get_mut("alt_aliases").and_then(|it| it.as_array_mut()) {
+    if let Some(others) = content
+        .get_mut("alt_aliases")
+        .and_then(|it| it.as_array_mut())
+    {
         others.retain(|other| other.as_str() != Some(alias));
         if others.is_empty() {
             content.remove("alt_aliases");

@@ -13,7 +13,7 @@ use ruma::{
 
 use super::{ALIASES, ALIASES_OF, add_in, canonical, no_such_alias, of_this_server, remove_in};
 use crate::{
-    auth::Device,
+    auth::{Active, Device},
     endpoint::endpoint,
     error::{Error, Result},
     gate,
@@ -41,7 +41,7 @@ pub(in crate::rooms) fn router() -> Router<App> {
 
 async fn create(
     app: App,
-    me: Device,
+    me: Active,
     request: create_alias::v3::Request,
 ) -> Result<create_alias::v3::Response> {
     let localpart = of_this_server(&app, &request.room_alias)?;
@@ -85,7 +85,7 @@ async fn look_up(
 /// Who has given an address may take it back; so may whoever says which addresses the room goes by.
 async fn delete(
     app: App,
-    me: Device,
+    me: Active,
     request: delete_alias::v3::Request,
 ) -> Result<delete_alias::v3::Response> {
     let (app, me, alias) = (&app, &me, &*request.room_alias);

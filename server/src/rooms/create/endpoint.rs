@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::{MEGOLM, NewRoom, create_in};
 use crate::{
-    auth::Device,
+    auth::Active,
     endpoint::endpoint,
     error::{Error, Result},
     gate,
@@ -38,7 +38,7 @@ pub(in crate::rooms) fn router() -> Router<App> {
     endpoint::<Request, _, _, _>(create_room)
 }
 
-async fn create_room(app: App, me: Device, request: Request) -> Result<Response> {
+async fn create_room(app: App, me: Active, request: Request) -> Result<Response> {
     refuse_what_is_not_there(&request)?;
     let version = request
         .room_version

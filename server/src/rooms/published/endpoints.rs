@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use super::{Found, PUBLISHED, find, publish_in};
 use crate::{
-    auth::Device,
+    auth::{Active, Device},
     endpoint::endpoint,
     error::{Error, Result},
     limits::Rate,
@@ -104,7 +104,7 @@ async fn visibility(
 
 async fn set_visibility(
     app: App,
-    me: Device,
+    me: Active,
     request: SetVisibility,
 ) -> Result<set_room_visibility::v3::Response> {
     let SetVisibility { room, visibility } = &request;

@@ -349,7 +349,7 @@ pub(super) fn creations(scene: &Scene) -> Vec<Attempt> {
         begins(
             "a room for everybody",
             json!({ "visibility": "public", "name": words }),
-            FORBIDDEN,
+            End::Blanked,
         ),
         begins(
             "an invitation by e-mail",
