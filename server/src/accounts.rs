@@ -19,7 +19,7 @@ use crate::{
     devices,
     error::{Error, Result},
     invites,
-    rooms::{membership, state::ROOMS},
+    rooms::{erasure, membership, state::ROOMS},
     state::App,
     store::{Page, Store, StoreError, Table},
 };
@@ -116,11 +116,15 @@ async fn set_password(app: &App, user: &UserId, password: Secret) -> Result<()> 
 
 /// Ends an account: nobody can log in to it again, its devices and codes are gone, and it leaves its rooms. What its owner
 /// kept here about themselves is then removed in small steps (`trimming`). Ending it again finishes what a failure left
-/// undone.
+/// undone. With `erase`, what they said is from then on shown only to those who were in the room when they said it.
 ///
 /// # Errors
 /// 404 for an unknown account.
-pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
+pub async fn deactivate(app: &App, user: &UserId, erase: bool) -> Result<()> {
+    if erase {
+        // First: nobody can ask for it again once the account is ended.
+        erasure::erase(&app.store, user).await?;
+    }
     app.store
         .transact(|mut tx| async {
             let Some(mut account) = tx.get(&ACCOUNTS, user).await? else {

@@ -35,6 +35,9 @@ pub enum Command {
     Deactivate {
         /// Whose: a user id, or the part of it before the colon.
         user: String,
+        /// Whether what they said is shown only to those who were in the room when they said it.
+        #[serde(default)]
+        erase: bool,
     },
     /// Give an account a new password and log its devices out.
     ResetPassword {
@@ -222,8 +225,8 @@ pub async fn execute(app: &App, command: Command) -> Result<Answer, Failure> {
         Command::ListUsers => Ok(Answer::Users {
             users: users::list(app).await?,
         }),
-        Command::Deactivate { user } => Ok(Answer::Deactivated {
-            user: users::deactivate(app, &user).await?,
+        Command::Deactivate { user, erase } => Ok(Answer::Deactivated {
+            user: users::deactivate(app, &user, erase).await?,
         }),
         Command::ResetPassword { user, password } => {
             let given = password.map(Secret::from);

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod create;
 pub mod deletion;
 pub mod draft;
+pub mod erasure;
 pub mod event;
 pub mod filter;
 pub mod membership;

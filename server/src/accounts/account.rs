@@ -61,7 +61,7 @@ async fn deactivate(
     request: deactivate::v3::Request,
 ) -> Result<deactivate::v3::Response> {
     uia::require(&app, &me, "deactivate", request.auth.as_ref()).await?;
-    super::deactivate(&app, &me.user).await?;
+    super::deactivate(&app, &me.user, request.erase).await?;
     Ok(deactivate::v3::Response::new(
         ThirdPartyIdRemovalStatus::NoSupport,
     ))

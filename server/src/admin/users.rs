@@ -41,9 +41,9 @@ pub(super) async fn list(app: &App) -> Result<Vec<User>, Failure> {
 }
 
 /// Ends an account.
-pub(super) async fn deactivate(app: &App, name: &str) -> Result<OwnedUserId, Failure> {
+pub(super) async fn deactivate(app: &App, name: &str, erase: bool) -> Result<OwnedUserId, Failure> {
     let user = user_id(app, name)?;
-    trimming::erase_account(app, &user).await?;
+    trimming::erase_account(app, &user, erase).await?;
     Ok(user)
 }
 

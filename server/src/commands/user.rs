@@ -38,6 +38,9 @@ enum Action {
     Deactivate {
         /// A user id, or the part of it before the colon.
         user: String,
+        /// Show what they said, from now on, only to those who were in the room when they said it.
+        #[arg(long)]
+        erase: bool,
         #[command(flatten)]
         operate: Operate,
     },
@@ -80,7 +83,11 @@ impl User {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let (operate, command) = match self.action {
             Action::List { operate } => (operate, Command::ListUsers),
-            Action::Deactivate { user, operate } => (operate, Command::Deactivate { user }),
+            Action::Deactivate {
+                user,
+                erase,
+                operate,
+            } => (operate, Command::Deactivate { user, erase }),
             Action::Lock { user, end, operate } => (operate, Command::Lock { user, locked: !end }),
             Action::Suspend { user, end, operate } => {
                 let suspended = !end;

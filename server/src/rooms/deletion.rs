@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     aliases,
+    erasure::ERASED,
     event::{EVENT_POSITIONS, TIMELINE},
     membership::{MEMBERSHIPS, Membership},
     published::PUBLISHED,
@@ -196,6 +197,7 @@ pub async fn forget_member(
 /// The store's.
 pub async fn erase_events(store: &Store, room: &RoomId, most: usize) -> Result<bool, StoreError> {
     if store.erase(&RELATIONS, (room,), most).await? > 0
+        || store.erase(&ERASED, (room,), most).await? > 0
         || store.erase(&STATE, (room,), most).await? > 0
     {
         return Ok(true);

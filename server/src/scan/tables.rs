@@ -63,6 +63,7 @@ pub(super) fn rows() -> Vec<Row> {
         invites::MADE,
         invites::MAKERS,
         reports::REPORTS,
+        rooms::erasure::ERASED,
         rooms::event::EVENT_POSITIONS,
         rooms::state::ROOMS,
         rooms::state::STATE,

@@ -2,10 +2,12 @@
 
 mod account;
 mod addresses;
+mod administration;
 mod backup;
 mod http;
 mod keys;
 mod membership;
+mod people;
 mod personal;
 mod published;
 mod rooms;
