@@ -90,7 +90,10 @@ async fn capabilities(
     }
     capabilities.thirdparty_id_changes = ThirdPartyIdChangesCapability::new(false);
     let mut fields = ProfileFieldsCapability::new(true);
-    fields.allowed = Some(vec![ProfileFieldName::DisplayName]);
+    fields.allowed = Some(vec![
+        ProfileFieldName::DisplayName,
+        ProfileFieldName::TimeZone,
+    ]);
     capabilities.profile_fields = Some(fields);
     let therapy = TherapyCapability {
         enabled: true,

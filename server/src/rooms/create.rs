@@ -125,7 +125,8 @@ pub(super) const MEGOLM: &str = "m.megolm.v1.aes-sha2";
 ///
 /// # Errors
 /// 400 `M_INVALID_ROOM_STATE` if what is asked for does not go together, 400 `M_UNSUPPORTED_ROOM_VERSION`, 400
-/// `M_ROOM_IN_USE` if its address is taken, 404 `M_NOT_FOUND` if somebody is invited who has no account here.
+/// `M_ROOM_IN_USE` if its address is taken, 404 `M_NOT_FOUND` if somebody is invited who has no account here, 403
+/// `M_INVITE_BLOCKED` if they want no invitations.
 pub async fn create_in(
     tx: &mut Tx,
     app: &App,
@@ -135,7 +136,7 @@ pub async fn create_in(
     // Somebody who is in the room from the beginning may get their account in this very transaction.
     let invited = |(_, state): &&(_, MembershipState)| *state == MembershipState::Invite;
     for (user, _) in room.members.iter().filter(invited) {
-        membership::exists(tx.store(), user).await?;
+        membership::wants_invitations(tx.store(), user).await?;
     }
     let version = room
         .version

@@ -18,7 +18,7 @@ pub use self::{
     unname::unname,
 };
 pub(super) use self::{
-    change::{authorised_by, content, exists, invitation},
+    change::{authorised_by, content, exists, invitation, wants_invitations},
     endpoints::router,
 };
 use super::state;

@@ -107,6 +107,9 @@ async fn send_state(
         }
     }
     aliases::check(&app, &state, &kind, &content).await?;
+    if let Some(invited) = invited(&kind, &key, &content) {
+        membership::wants_invitations(&app.store, invited).await?;
+    }
     if let Some(same) = already(&state, &me.user, &kind, &key, &content)? {
         return Ok(send_state_event::v3::Response::new(same));
     }
@@ -145,6 +148,14 @@ fn may_come_in(state: &RoomState, user: &UserId) -> bool {
             state.join_rule(),
             JoinRuleKind::Invite | JoinRuleKind::Private
         )
+}
+
+/// Whom a state event would invite.
+fn invited<'k>(kind: &str, key: &'k str, content: &CanonicalJsonObject) -> Option<&'k UserId> {
+    let membership = content.get("membership").and_then(|it| it.as_str());
+    (kind == "m.room.member" && membership == Some("invite"))
+        .then(|| <&UserId>::try_from(key).ok())
+        .flatten()
 }
 
 /// A redaction that was sent as an ordinary message.

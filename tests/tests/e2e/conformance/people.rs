@@ -188,6 +188,49 @@ async fn the_rooms_that_two_share_come_page_by_page() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn who_wants_no_invitations_gets_none() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor) = two(&practice).await?;
+    let room = doctor.makes_a_room(json!({})).await?;
+    for kind in [
+        "m.invite_permission_config",
+        "org.matrix.msc4380.invite_permission_config",
+    ] {
+        let path = format!("v3/user/{}/account_data/{kind}", nurse.user);
+        let says = async |action: &str| {
+            let body = json!({ "default_action": action });
+            nurse.put(&path, body).await?.ok()
+        };
+        says("block").await?;
+        let member = format!("v3/rooms/{room}/state/m.room.member/{}", nurse.user);
+        let invite = format!("v3/rooms/{room}/invite");
+        for answer in [
+            doctor
+                .post(&invite, json!({ "user_id": nurse.user }))
+                .await?,
+            doctor
+                .post("v3/createRoom", json!({ "invite": [nurse.user] }))
+                .await?,
+            doctor
+                .put(&member, json!({ "membership": "invite" }))
+                .await?,
+        ] {
+            answer.refused(403, "M_INVITE_BLOCKED")?;
+        }
+        says("allow").await?;
+        doctor
+            .post(&invite, json!({ "user_id": nurse.user }))
+            .await?
+            .ok()?;
+        nurse
+            .post(&format!("v3/rooms/{room}/leave"), json!({}))
+            .await?
+            .ok()?;
+    }
+    Ok(())
+}
+
 /// What the operator is told of reports.
 async fn told(practice: &Practice) -> Result<Vec<respite_server::reports::Report>> {
     Ok(respite_server::reports::list(&practice.app()?.store).await?)

@@ -130,6 +130,18 @@ pub(super) fn settings(scene: &Scene) -> Vec<Attempt> {
             FORBIDDEN,
         ),
         event(
+            "words beside a number",
+            "m.room.canonical_alias",
+            json!({ "alias": format!("#room-1-{words}:localhost") }),
+            FORBIDDEN,
+        ),
+        event(
+            "an address of a server that is a word",
+            "m.room.canonical_alias",
+            json!({ "alias": format!("#room-1:{words}.example") }),
+            End::Refused(400, "M_BAD_ALIAS"),
+        ),
+        event(
             "another alias",
             "m.room.canonical_alias",
             json!({ "alt_aliases": [words] }),
