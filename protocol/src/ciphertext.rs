@@ -10,6 +10,7 @@
 //! nothing, so a stored value that the gate would change is a violation.
 
 mod account_data;
+mod address;
 mod blob;
 mod fields;
 mod grammar;
@@ -26,6 +27,7 @@ mod to_device;
 mod verification;
 
 pub use account_data::{global_account_data, room_account_data, tag};
+pub use address::room_address;
 pub use blob::BlobCheck;
 pub use grammar::{depth_ok, device_id, transaction_id};
 pub use keys::{

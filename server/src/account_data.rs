@@ -27,6 +27,12 @@ pub const MAX_CONTENT_BYTES: usize = 64 * 1024;
 /// How many types one user may keep globally, and as many for each room.
 pub const MAX_TYPES: usize = 200;
 
+/// Under which names clients say whether somebody wants invitations.
+const INVITE_PERMISSION: [&str; 2] = [
+    "m.invite_permission_config",
+    "org.matrix.msc4380.invite_permission_config",
+];
+
 /// A user's global account data: types and JSON text. Without the push rules.
 ///
 /// # Errors
@@ -134,6 +140,25 @@ async fn all(
         .into_iter()
         .map(|((_, _, kind), json)| (kind, json))
         .collect())
+}
+
+/// Whether somebody wants no invitations.
+///
+/// [Specification](https://spec.matrix.org/v1.18/client-server-api/#invite-permission)
+///
+/// # Errors
+/// The store's.
+pub async fn refuses_invitations(store: &Store, user: &UserId) -> Result<bool, StoreError> {
+    #[derive(Deserialize)]
+    struct Permission {
+        default_action: Option<String>,
+    }
+    let keys = INVITE_PERMISSION.map(|kind| (user, "", kind));
+    let found = store.get_many(&ACCOUNT_DATA, keys).await?;
+    Ok(found.into_iter().flatten().any(|text| {
+        serde_json::from_str::<Permission>(&text)
+            .is_ok_and(|it| it.default_action.as_deref() == Some("block"))
+    }))
 }
 
 fn place(room: Option<&RoomId>) -> &str {

@@ -1,7 +1,9 @@
 //! Accounts: making one, logging in and out, and what its owner may change.
 
 mod account;
+mod administration;
 mod login;
+mod login_token;
 mod name;
 mod profile;
 mod registration;
@@ -13,11 +15,11 @@ use ruma::{DeviceId, OwnedUserId, RoomId, UserId, events::room::member::Membersh
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::{self, PASSWORDS, Secret},
+    auth::{self, PASSWORDS, RESTRICTED, Restriction, Secret},
     devices,
     error::{Error, Result},
     invites,
-    rooms::{membership, state::ROOMS},
+    rooms::{erasure, membership, state::ROOMS},
     state::App,
     store::{Page, Store, StoreError, Table},
 };
@@ -48,8 +50,10 @@ pub fn router() -> Router<App> {
     Router::new()
         .merge(registration::router())
         .merge(login::router())
+        .merge(login_token::router())
         .merge(session::router())
         .merge(account::router())
+        .merge(administration::router())
         .merge(profile::router())
 }
 
@@ -112,11 +116,15 @@ async fn set_password(app: &App, user: &UserId, password: Secret) -> Result<()> 
 
 /// Ends an account: nobody can log in to it again, its devices and codes are gone, and it leaves its rooms. What its owner
 /// kept here about themselves is then removed in small steps (`trimming`). Ending it again finishes what a failure left
-/// undone.
+/// undone. With `erase`, what they said is from then on shown only to those who were in the room when they said it.
 ///
 /// # Errors
 /// 404 for an unknown account.
-pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
+pub async fn deactivate(app: &App, user: &UserId, erase: bool) -> Result<()> {
+    if erase {
+        // First: nobody can ask for it again once the account is ended.
+        erasure::erase(&app.store, user).await?;
+    }
     app.store
         .transact(|mut tx| async {
             let Some(mut account) = tx.get(&ACCOUNTS, user).await? else {
@@ -126,6 +134,7 @@ pub async fn deactivate(app: &App, user: &UserId) -> Result<()> {
             tx.put(&ACCOUNTS, user, &account)?;
             tx.put(&ENDED, user, &String::new())?;
             tx.delete(&PASSWORDS, user);
+            tx.delete(&RESTRICTED, user);
             let devices = devices::of(tx.store(), user).await?;
             devices::delete_each_in(&mut tx, app, user, &devices).await?;
             Ok((tx, ()))
@@ -153,6 +162,34 @@ pub async fn leave(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
         Err(_) if app.store.get(&ROOMS, room).await?.is_none() => Ok(()),
         left => left,
     }
+}
+
+/// Locks an account, or unlocks it. While it is locked, its devices stay logged in and can do nothing.
+///
+/// # Errors
+/// 404 for an unknown or deactivated account.
+pub async fn lock(app: &App, user: &UserId, locked: bool) -> Result<()> {
+    restrict(app, user, |restriction| restriction.locked = locked).await
+}
+
+/// Suspends an account, or ends that. While it is suspended, its owner can read, and not write.
+///
+/// # Errors
+/// 404 for an unknown or deactivated account.
+pub async fn suspend(app: &App, user: &UserId, suspended: bool) -> Result<()> {
+    restrict(app, user, |restriction| restriction.suspended = suspended).await
+}
+
+async fn restrict(
+    app: &App,
+    user: &UserId,
+    change: impl Fn(&mut Restriction) + Send + Sync,
+) -> Result<()> {
+    if active(&app.store, user).await?.is_none() {
+        return Err(Error::not_found("There is no such account."));
+    }
+    auth::restrict(&app.store, user, change).await?;
+    Ok(())
 }
 
 /// Removes all devices but the one to keep; again until there is none, since a login that was under way may have added one.

@@ -1,6 +1,7 @@
 //! What an operator can ask of a server, whether it runs (through the [`socket`] in its data directory) or not: the same
 //! commands, done by the same code.
 
+mod reports;
 mod rooms;
 pub mod socket;
 mod users;
@@ -8,7 +9,7 @@ mod users;
 use std::time::Duration;
 
 use respite_protocol::{Role, TherapyKind, api};
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -34,6 +35,9 @@ pub enum Command {
     Deactivate {
         /// Whose: a user id, or the part of it before the colon.
         user: String,
+        /// Whether what they said is shown only to those who were in the room when they said it.
+        #[serde(default)]
+        erase: bool,
     },
     /// Give an account a new password and log its devices out.
     ResetPassword {
@@ -42,6 +46,22 @@ pub enum Command {
         /// The password; a random one where none is given.
         password: Option<String>,
     },
+    /// Lock an account, or unlock it.
+    Lock {
+        /// Whose: a user id, or the part of it before the colon.
+        user: String,
+        /// Whether it is to be locked.
+        locked: bool,
+    },
+    /// Suspend an account, or end that.
+    Suspend {
+        /// Whose: a user id, or the part of it before the colon.
+        user: String,
+        /// Whether it is to be suspended.
+        suspended: bool,
+    },
+    /// Tell the latest reports.
+    ListReports,
     /// Tell all rooms.
     ListRooms,
     /// Delete a room with everything in it.
@@ -87,6 +107,20 @@ pub enum Answer {
         /// The password if the server chose it, told this once.
         password: Option<String>,
     },
+    /// What the account may not is changed.
+    Restricted {
+        /// Whose it is.
+        user: OwnedUserId,
+        /// Whether it is locked now.
+        locked: bool,
+        /// Whether it is suspended now.
+        suspended: bool,
+    },
+    /// The reports.
+    Reports {
+        /// The latest first.
+        reports: Vec<Report>,
+    },
     /// The rooms.
     Rooms {
         /// In the order of their ids.
@@ -116,6 +150,25 @@ pub struct User {
     pub created: u64,
     /// When the account was ended, in milliseconds since 1970.
     pub deactivated: Option<u64>,
+    /// Whether it is locked: it can do nothing.
+    pub locked: bool,
+    /// Whether it is suspended: it can read, and not write.
+    pub suspended: bool,
+}
+
+/// A report in a list. What was written in it is not kept.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Who made it.
+    pub by: OwnedUserId,
+    /// Milliseconds since 1970.
+    pub at: u64,
+    /// The person that it is about, or whose event it is.
+    pub user: Option<OwnedUserId>,
+    /// The room that it is about, or that the event is in.
+    pub room: Option<OwnedRoomId>,
+    /// The event that it is about.
+    pub event: Option<OwnedEventId>,
 }
 
 /// A room in a list. It has no name: nobody but its members knows one.
@@ -177,8 +230,8 @@ pub async fn execute(app: &App, command: Command) -> Result<Answer, Failure> {
         Command::ListUsers => Ok(Answer::Users {
             users: users::list(app).await?,
         }),
-        Command::Deactivate { user } => Ok(Answer::Deactivated {
-            user: users::deactivate(app, &user).await?,
+        Command::Deactivate { user, erase } => Ok(Answer::Deactivated {
+            user: users::deactivate(app, &user, erase).await?,
         }),
         Command::ResetPassword { user, password } => {
             let given = password.map(Secret::from);
@@ -188,6 +241,11 @@ pub async fn execute(app: &App, command: Command) -> Result<Answer, Failure> {
                 password: password.map(Secret::into_answer),
             })
         }
+        Command::Lock { user, locked } => users::lock(app, &user, locked).await,
+        Command::Suspend { user, suspended } => users::suspend(app, &user, suspended).await,
+        Command::ListReports => Ok(Answer::Reports {
+            reports: reports::list(app).await?,
+        }),
         Command::ListRooms => Ok(Answer::Rooms {
             rooms: rooms::list(app).await?,
         }),

@@ -1,9 +1,13 @@
 //! Who is asking: a type for each kind of caller. Holding one is the proof.
 
+mod login_tokens;
 mod password;
+mod restriction;
 mod seal;
 mod secret;
 mod tokens;
+
+use std::ops::Deref;
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
@@ -12,11 +16,14 @@ use ruma::{OwnedDeviceId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::restriction::suspended;
 pub use self::{
+    login_tokens::{LOGIN_TOKEN_LIFETIME, LOGIN_TOKENS, issue_login_token, redeem_login_token_in},
     password::{
         Asker, Hasher, MAX_PASSWORD_BYTES, MAX_QUEUED_HASHINGS, MAX_QUEUED_STRANGERS,
         MIN_PASSWORD_CHARS, PASSWORDS, Verified, check_quality, exists, verify,
     },
+    restriction::{RESTRICTED, RESTRICTED_TOKENS, Restriction, restrict, restriction},
     seal::{Seal, Seals},
     secret::Secret,
     tokens::{
@@ -80,7 +87,25 @@ pub struct Device {
     pub role: Role,
     /// The hash of the token that it came with.
     pub token: TokenHash,
+    /// Whether its account is suspended.
+    pub suspended: bool,
 }
+
+/// A logged-in device of an account that may write: it is not suspended.
+#[derive(Clone, Debug)]
+pub struct Active(Device);
+
+impl Deref for Active {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.0
+    }
+}
+
+/// A logged-in device, even if its account is locked.
+#[derive(Clone, Debug)]
+pub struct Leaving(pub Device);
 
 /// A logged-in device of a therapist.
 #[derive(Clone, Debug)]
@@ -116,17 +141,10 @@ impl Caller for Option<Device> {
 
 impl Caller for Device {
     async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
-        let token = hash_token(bearer(&parts.headers).ok_or_else(Error::missing_token)?);
-        let session = session(app, token).await?;
-        if session.unused {
-            tokens::first_use(app, token).await?;
+        match found(app, parts).await? {
+            (_, Restriction { locked: true, .. }) => Err(restriction::locked()),
+            (device, _) => Ok(device),
         }
-        Ok(Self {
-            user: session.user,
-            device: session.device,
-            role: session.role,
-            token,
-        })
     }
 
     fn user(&self) -> Option<&UserId> {
@@ -140,27 +158,75 @@ impl Device {
     /// # Errors
     /// 401 `M_UNKNOWN_TOKEN` if not.
     pub async fn stays(&self, app: &App) -> Result<()> {
-        session(app, self.token).await.map(|_| ())
+        match session(app, self.token).await? {
+            (_, Restriction { locked: true, .. }) => Err(restriction::locked()),
+            _ => Ok(()),
+        }
     }
 }
 
-async fn session(app: &App, token: TokenHash) -> Result<Session> {
-    let session = app
-        .store
-        .get(&ACCESS_TOKENS, token)
-        .await?
-        .ok_or_else(|| Error::unknown_token(false))?;
+async fn session(app: &App, token: TokenHash) -> Result<(Session, Restriction)> {
+    let (session, restriction) = match app.store.get(&ACCESS_TOKENS, token).await? {
+        Some(session) => (session, Restriction::default()),
+        None => {
+            let session = app.store.get(&RESTRICTED_TOKENS, token).await?;
+            let session = session.ok_or_else(|| Error::unknown_token(false))?;
+            let restriction = restriction(&app.store, &session.user).await?;
+            (session, restriction)
+        }
+    };
     let now = app.clock.millis();
     if session.expires.is_some_and(|expires| expires <= now) {
         return Err(Error::unknown_token(true));
     }
-    Ok(session)
+    Ok((session, restriction))
+}
+
+/// The device that a request comes from, and what its account may not.
+async fn found(app: &App, parts: &Parts) -> Result<(Device, Restriction)> {
+    let token = hash_token(bearer(&parts.headers).ok_or_else(Error::missing_token)?);
+    let (session, restriction) = session(app, token).await?;
+    if session.unused && restriction.is_none() {
+        tokens::first_use(app, token).await?;
+    }
+    let device = Device {
+        user: session.user,
+        device: session.device,
+        role: session.role,
+        token,
+        suspended: restriction.suspended,
+    };
+    Ok((device, restriction))
+}
+
+impl Caller for Active {
+    async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
+        match Device::authenticate(app, parts).await? {
+            device if device.suspended => Err(suspended()),
+            device => Ok(Self(device)),
+        }
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        self.0.user()
+    }
+}
+
+impl Caller for Leaving {
+    async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
+        found(app, parts).await.map(|(device, _)| Self(device))
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        self.0.user()
+    }
 }
 
 impl Caller for Therapist {
     async fn authenticate(app: &App, parts: &Parts) -> Result<Self> {
         let device = Device::authenticate(app, parts).await?;
         match device.role {
+            Role::Therapist if device.suspended => Err(suspended()),
             Role::Therapist => Ok(Self(device)),
             _ => Err(Error::forbidden("Only a therapist can do this.")),
         }
@@ -189,6 +255,14 @@ impl Caller for Operator {
 
 /// For the few handlers that stream and so are plain axum handlers.
 impl FromRequestParts<App> for Device {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        Self::authenticate(app, parts).await
+    }
+}
+
+impl FromRequestParts<App> for Active {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {

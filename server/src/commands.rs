@@ -7,6 +7,7 @@ mod invite;
 mod migrate;
 mod operate;
 mod progress;
+mod report;
 mod restore;
 mod room;
 mod scan;
@@ -36,6 +37,7 @@ enum Command {
     Invite(invite::Invite),
     User(user::User),
     Room(room::Room),
+    Report(report::Report),
     Scan(scan::Scan),
     Compact(compact::Compact),
     Backup(backup::Backup),
@@ -78,6 +80,7 @@ impl Arguments {
             Command::Invite(invite) => runtime.block_on(invite.run()),
             Command::User(user) => runtime.block_on(user.run()),
             Command::Room(room) => runtime.block_on(room.run()),
+            Command::Report(report) => runtime.block_on(report.run()),
             Command::Scan(scan) => runtime.block_on(scan.run()),
             Command::Compact(compact) => runtime.block_on(compact.run()),
             Command::Backup(backup) => runtime.block_on(backup.run()),

@@ -33,6 +33,8 @@ pub struct Config {
     pub server: Server,
     /// The ciphertext gate.
     pub gate: Gate,
+    /// Who finds whom.
+    pub directory: Directory,
     /// Who may make an account.
     pub registration: Registration,
     /// How passwords are kept.
@@ -104,6 +106,25 @@ pub enum Scope {
     Everywhere,
     /// In therapy rooms; other rooms are plain Matrix.
     TherapyRooms,
+}
+
+/// Who finds whom.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Directory {
+    /// Whom somebody finds who searches for people.
+    pub people: People,
+}
+
+/// Whom somebody finds who searches for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum People {
+    /// Those whom they share a room with.
+    #[default]
+    Acquainted,
+    /// Everybody who has an account.
+    Everybody,
 }
 
 /// Who may make an account.

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::Router;
-use respite_protocol::api::capability::{CAPABILITY, TherapyCapability, UNSTABLE_FEATURE};
+use respite_protocol::{
+    Role,
+    api::capability::{CAPABILITY, TherapyCapability, UNSTABLE_FEATURE},
+};
 use ruma::{
     api::client::{
         discovery::{
@@ -12,8 +15,9 @@ use ruma::{
             get_capabilities::{
                 self,
                 v3::{
-                    Capabilities, ProfileFieldsCapability, RoomVersionStability,
-                    RoomVersionsCapability, ThirdPartyIdChangesCapability,
+                    AccountModerationCapability, Capabilities, GetLoginTokenCapability,
+                    ProfileFieldsCapability, RoomVersionStability, RoomVersionsCapability,
+                    ThirdPartyIdChangesCapability,
                 },
             },
             get_supported_versions,
@@ -80,9 +84,16 @@ async fn capabilities(
             .map(|version| (version, RoomVersionStability::Stable))
             .collect(),
     );
+    capabilities.get_login_token = GetLoginTokenCapability::new(true);
+    if me.role == Role::Operator {
+        capabilities.account_moderation = AccountModerationCapability::new(true, true);
+    }
     capabilities.thirdparty_id_changes = ThirdPartyIdChangesCapability::new(false);
     let mut fields = ProfileFieldsCapability::new(true);
-    fields.allowed = Some(vec![ProfileFieldName::DisplayName]);
+    fields.allowed = Some(vec![
+        ProfileFieldName::DisplayName,
+        ProfileFieldName::TimeZone,
+    ]);
     capabilities.profile_fields = Some(fields);
     let therapy = TherapyCapability {
         enabled: true,

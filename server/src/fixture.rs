@@ -131,5 +131,6 @@ pub(crate) fn device(name: &str, device: &str) -> Device {
         device: device.into(),
         role: Role::Client,
         token: [0; 32],
+        suspended: false,
     }
 }

@@ -11,6 +11,7 @@ pub mod client_config;
 pub mod clock;
 pub mod config;
 pub mod devices;
+pub mod directory;
 pub mod discovery;
 pub mod endpoint;
 pub mod ephemeral;
@@ -32,6 +33,7 @@ pub mod presence;
 pub mod profiles;
 pub mod progress;
 pub mod push;
+pub mod reports;
 pub mod rooms;
 pub mod scan;
 pub mod scheduler;
@@ -60,6 +62,7 @@ pub fn router(app: App) -> Router {
         .merge(devices::router())
         .merge(invites::router())
         .merge(client_config::router())
+        .merge(directory::router())
         .merge(filters::router())
         .merge(rooms::router())
         .merge(sync::router())
@@ -70,6 +73,7 @@ pub fn router(app: App) -> Router {
         .merge(to_device::router())
         .merge(media::router())
         .merge(push::router())
+        .merge(reports::router())
         .merge(therapy::router())
         .fallback(async || Error::unrecognized())
         .method_not_allowed_fallback(async || Error::method_not_allowed())

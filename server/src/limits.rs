@@ -50,6 +50,16 @@ impl Rate {
         Self::new("costly requests", limits.costly_requests, TEN_SECONDS)
     }
 
+    /// Login tokens of one account.
+    pub const fn login_tokens() -> Self {
+        Self::new("login tokens", LOGIN_TOKENS, MINUTE)
+    }
+
+    /// Reports of one account.
+    pub const fn reports() -> Self {
+        Self::new("reports", REPORTS, HOUR)
+    }
+
     /// Milliseconds until one more is allowed after the number is used up.
     fn interval(self) -> u64 {
         (millis(self.per) / u64::from(self.count.max(1))).max(1)
@@ -89,6 +99,11 @@ impl Backoff {
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// Each lets a device in; nobody has that many.
+const LOGIN_TOKENS: u32 = 5;
+/// Each is read by a person.
+const REPORTS: u32 = 20;
 const FAILED_LOGINS_WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// Counts attempts.

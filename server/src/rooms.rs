@@ -2,18 +2,21 @@
 //! from it.
 
 pub mod access;
+pub mod aliases;
 pub mod append;
 mod authorise;
 pub mod cache;
 pub mod create;
 pub mod deletion;
 pub mod draft;
+pub mod erasure;
 pub mod event;
 pub mod filter;
 pub mod membership;
 mod named;
 pub mod pdu;
 pub mod position;
+pub mod published;
 mod reading;
 mod redaction;
 pub mod relations;
@@ -31,6 +34,8 @@ pub fn router() -> Router<App> {
     Router::new()
         .merge(create::router())
         .merge(membership::router())
+        .merge(aliases::router())
+        .merge(published::router())
         .merge(send::router())
         .merge(reading::router())
         .merge(timeline::router())

@@ -281,6 +281,11 @@ fn in_rooms() -> Vec<(Door, Value)> {
             json!({ "algorithm": "m.megolm.v1.aes-sha2", "rotation_period_ms": 86_400_000, "rotation_period_msgs": 50 }),
         ),
         state("m.room.canonical_alias", "", json!({})),
+        state(
+            "m.room.canonical_alias",
+            "",
+            json!({ "alias": "#room-12:practice.example", "alt_aliases": ["#7:practice.example"] }),
+        ),
         state("m.room.name", "", json!({ "name": "" })),
         state("m.room.topic", "", json!({ "topic": "" })),
         state("m.room.avatar", "", json!({})),

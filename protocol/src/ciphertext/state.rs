@@ -21,10 +21,6 @@ const NO_NAME: Refusal = Refusal::forbidden(
     "Room names, topics and avatars are readable by the server, so this server does not store \
      them. Give the room a name in your own client, or write it in a message.",
 );
-const NO_ALIAS: Refusal = Refusal::forbidden(
-    "Room aliases are readable by everyone, so this server does not store them. Invite by user \
-     id or with a code.",
-);
 const WEAKER: Refusal = Refusal::forbidden(
     "Encryption cannot be switched off or weakened. Leave the room's encryption as it is.",
 );
@@ -199,23 +195,6 @@ pub(super) fn encryption(content: CanonicalJsonObject, ctx: StateContext) -> Ver
     fields.need("algorithm", one_of(&[MEGOLM]))?;
     fields.may_each(&["rotation_period_ms", "rotation_period_msgs"], count)?;
     fields.rest_dropped()
-}
-
-pub(super) fn canonical_alias(content: CanonicalJsonObject, _: StateContext) -> Verdict {
-    let none = |value: &Value| match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        _ => false,
-    };
-    if ["alias", "alt_aliases"]
-        .iter()
-        .all(|key| content.get(*key).is_none_or(none))
-    {
-        Ok(CanonicalJsonObject::new())
-    } else {
-        Err(NO_ALIAS)
-    }
 }
 
 pub(super) fn name(content: CanonicalJsonObject, ctx: StateContext) -> Verdict {

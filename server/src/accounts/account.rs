@@ -1,18 +1,28 @@
 //! What the owner of an account may ask and change.
 
+use std::time::Duration;
+
 use axum::Router;
-use ruma::api::client::account::{
-    ThirdPartyIdRemovalStatus, change_password, deactivate, get_3pids, whoami,
+use ruma::{
+    api::client::account::{
+        ThirdPartyIdRemovalStatus, change_password, deactivate, get_3pids, request_openid_token,
+        whoami,
+    },
+    authentication::TokenType,
 };
 
 use super::{log_out_everywhere, set_password};
 use crate::{
     auth::{Device, Secret, check_quality},
     endpoint::endpoint,
-    error::Result,
+    error::{Error, Result},
     state::App,
     uia,
 };
+
+/// How long others may believe an OpenID token.
+const OPENID_LIFETIME: Duration = Duration::from_secs(60 * 60);
+const OPENID_LETTERS: usize = 40;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -20,6 +30,7 @@ pub(super) fn router() -> Router<App> {
         .merge(endpoint::<_, _, _, _>(change_password))
         .merge(endpoint::<_, _, _, _>(deactivate))
         .merge(endpoint::<_, _, _, _>(contact_data))
+        .merge(endpoint::<_, _, _, _>(openid_token))
 }
 
 async fn whoami(_: App, me: Device, _: whoami::v3::Request) -> Result<whoami::v3::Response> {
@@ -50,7 +61,7 @@ async fn deactivate(
     request: deactivate::v3::Request,
 ) -> Result<deactivate::v3::Response> {
     uia::require(&app, &me, "deactivate", request.auth.as_ref()).await?;
-    super::deactivate(&app, &me.user).await?;
+    super::deactivate(&app, &me.user, request.erase).await?;
     Ok(deactivate::v3::Response::new(
         ThirdPartyIdRemovalStatus::NoSupport,
     ))
@@ -63,4 +74,22 @@ async fn contact_data(
     _: get_3pids::v3::Request,
 ) -> Result<get_3pids::v3::Response> {
     Ok(get_3pids::v3::Response::new(Vec::new()))
+}
+
+/// A token for somebody else's service. Such services ask over federation whose it is; there is none here, so that nothing
+/// of it need be kept: the answer is there for clients that ask before they look whether they need it.
+async fn openid_token(
+    app: App,
+    me: Device,
+    request: request_openid_token::v3::Request,
+) -> Result<request_openid_token::v3::Response> {
+    if request.user_id != me.user {
+        return Err(Error::forbidden("You can ask for yourself only."));
+    }
+    Ok(request_openid_token::v3::Response::new(
+        app.random.text(OPENID_LETTERS),
+        TokenType::Bearer,
+        app.server_name().clone(),
+        OPENID_LIFETIME,
+    ))
 }

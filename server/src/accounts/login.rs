@@ -1,4 +1,4 @@
-//! Logging in with a password.
+//! Logging in, with a password or with a token that another device has made.
 
 use axum::Router;
 use http::Method;
@@ -11,7 +11,7 @@ use ruma::{
             session::{
                 get_login_types::{
                     self,
-                    v3::{LoginType, PasswordLoginType},
+                    v3::{LoginType, PasswordLoginType, TokenLoginType},
                 },
                 login,
             },
@@ -43,17 +43,27 @@ async fn types(
     _: get_login_types::v3::Request,
 ) -> Result<get_login_types::v3::Response> {
     let password = LoginType::Password(PasswordLoginType::new());
-    Ok(get_login_types::v3::Response::new(vec![password]))
+    let mut token = TokenLoginType::new();
+    token.get_login_token = true;
+    Ok(get_login_types::v3::Response::new(vec![
+        password,
+        LoginType::Token(token),
+    ]))
 }
 
 async fn login(app: App, _: Anyone, request: Request) -> Result<login::v3::Response> {
     let Request(request) = request;
-    if request.kind != "m.login.password" {
-        return Err(unknown_kind());
-    }
     if let Some(device) = &request.device_id {
         ciphertext::device_id(device.as_str())?;
     }
+    match request.kind.as_str() {
+        "m.login.password" => by_password(&app, request).await,
+        "m.login.token" => by_token(&app, request).await,
+        _ => Err(unknown_kind()),
+    }
+}
+
+async fn by_password(app: &App, request: Body) -> Result<login::v3::Response> {
     let named = request.identifier.and_then(user_name).or(request.user);
     let named = named.ok_or_else(|| Error::missing_param("Give the user name."))?;
     let password = request.password.map(Secret::from);
@@ -73,12 +83,41 @@ async fn login(app: App, _: Anyone, request: Request) -> Result<login::v3::Respo
         (Some(device), Some(_)) => Asker::Device(device),
         _ => Asker::Stranger,
     };
-    let verified = auth::verify(&app, user, asker, password).await?;
+    let verified = auth::verify(app, user, asker, password).await?;
     let device = request
         .device_id
         .unwrap_or_else(|| devices::new_id(&app.random));
-    let tokens = open(&app, &verified, &device, request.refresh_token).await?;
-    Ok(answer(&verified, device, tokens))
+    let tokens = open(app, &verified, &device, request.refresh_token).await?;
+    Ok(answer(verified.user(), device, tokens))
+}
+
+/// Uses the token and opens the session in one commit: of two who come with the same token, one comes in.
+async fn by_token(app: &App, request: Body) -> Result<login::v3::Response> {
+    let token = request.token.map(Secret::from);
+    let token = &token.ok_or_else(|| Error::missing_param("Give the token."))?;
+    let device = request
+        .device_id
+        .unwrap_or_else(|| devices::new_id(&app.random));
+    let (device, refreshable) = (&device, request.refresh_token);
+    let done = app
+        .store
+        .transact(|mut tx| async move {
+            let user = auth::redeem_login_token_in(&mut tx, app, token).await?;
+            let account = tx.get(&ACCOUNTS, &user).await?;
+            let account =
+                account.ok_or_else(|| Error::internal("a login token without an account"))?;
+            let grant = Grant {
+                user: &user,
+                device,
+                role: account.role,
+                refreshable,
+            };
+            let tokens = auth::log_in(&mut tx, app, grant).await?;
+            Ok::<_, Error>((tx, (user, tokens)))
+        })
+        .await?;
+    let (user, tokens) = done.value;
+    Ok(answer(&user, device.clone(), tokens))
 }
 
 /// Gives the device of somebody who has shown the password its tokens; those it had before end.
@@ -108,9 +147,9 @@ async fn open(
         .map(|done| done.value)
 }
 
-fn answer(verified: &Verified, device: OwnedDeviceId, tokens: Tokens) -> login::v3::Response {
-    let user = verified.user().to_owned();
-    let mut response = login::v3::Response::new(user, tokens.access.into_answer(), device);
+fn answer(user: &UserId, device: OwnedDeviceId, tokens: Tokens) -> login::v3::Response {
+    let mut response =
+        login::v3::Response::new(user.to_owned(), tokens.access.into_answer(), device);
     response.refresh_token = tokens.refresh.map(Secret::into_answer);
     response.expires_in = tokens.expires_in;
     response
@@ -131,7 +170,7 @@ fn unknown_kind() -> Error {
     Error::new(
         http::StatusCode::BAD_REQUEST,
         ruma::api::error::ErrorKind::Unknown,
-        "This server knows only logging in with a password.",
+        "This server knows only logging in with a password, or with a token of another device.",
     )
 }
 
@@ -147,6 +186,7 @@ struct Body {
     /// As clients sent it before Matrix 1.0.
     user: Option<String>,
     password: Option<String>,
+    token: Option<String>,
     device_id: Option<OwnedDeviceId>,
     #[serde(default)]
     refresh_token: bool,

@@ -1,4 +1,5 @@
-//! Seeing and changing profiles. Only people who share a room see each other's; everybody else might as well not exist.
+//! Seeing and changing profiles. Only people who share a room see each other's; everybody else might as well not exist,
+//! unless whoever runs the server lets everybody find everybody.
 
 use axum::Router;
 use http::Method;
@@ -17,7 +18,8 @@ use ruma::{
 use serde_json::{Map, Value};
 
 use crate::{
-    auth::{self, Device},
+    auth::{self, Active, Device},
+    config::People,
     endpoint::endpoint,
     error::{Error, Result},
     profiles::{self, DISPLAYNAME, PROFILES, Profile},
@@ -67,7 +69,7 @@ async fn show_field(
 
 async fn set_field(
     app: App,
-    me: Device,
+    me: Active,
     request: SetField,
 ) -> Result<set_profile_field::v3::Response> {
     let SetField {
@@ -86,7 +88,7 @@ async fn set_field(
 
 async fn delete_field(
     app: App,
-    me: Device,
+    me: Active,
     request: delete_profile_field::v3::Request,
 ) -> Result<delete_profile_field::v3::Response> {
     change(
@@ -101,9 +103,10 @@ async fn delete_field(
 }
 
 async fn visible(app: &App, me: &Device, user: &UserId) -> Result<Profile> {
+    let open = app.config.directory.people == People::Everybody;
     let known = *user == me.user
         || (auth::exists(&app.store, user).await?
-            && membership::neighbours(app, &me.user).await?.contains(user));
+            && (open || membership::neighbours(app, &me.user).await?.contains(user)));
     if !known {
         return Err(Error::not_found(
             "There is nobody of this name among the people you know.",

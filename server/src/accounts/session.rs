@@ -5,7 +5,7 @@ use ruma::api::client::session::{logout, logout_all, refresh_token};
 
 use super::log_out_everywhere;
 use crate::{
-    auth::{self, Anyone, Device, Secret},
+    auth::{self, Anyone, Leaving, Secret},
     devices,
     endpoint::endpoint,
     error::Result,
@@ -31,14 +31,18 @@ async fn refresh(
     Ok(response)
 }
 
-async fn logout(app: App, me: Device, _: logout::v3::Request) -> Result<logout::v3::Response> {
+async fn logout(
+    app: App,
+    Leaving(me): Leaving,
+    _: logout::v3::Request,
+) -> Result<logout::v3::Response> {
     devices::delete_all(&app, &me.user, &[me.device]).await?;
     Ok(logout::v3::Response::new())
 }
 
 async fn logout_all(
     app: App,
-    me: Device,
+    Leaving(me): Leaving,
     _: logout_all::v3::Request,
 ) -> Result<logout_all::v3::Response> {
     log_out_everywhere(&app, &me.user, None).await?;

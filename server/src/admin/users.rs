@@ -2,8 +2,14 @@
 
 use ruma::{OwnedUserId, UserId};
 
-use super::{Failure, User};
-use crate::{accounts, auth::Secret, devices, state::App, trimming};
+use super::{Answer, Failure, User};
+use crate::{
+    accounts,
+    auth::{self, Secret},
+    devices,
+    state::App,
+    trimming,
+};
 
 /// How many accounts are read at a time.
 const PAGE: usize = 500;
@@ -20,7 +26,10 @@ pub(super) async fn list(app: &App) -> Result<Vec<User>, Failure> {
             return Ok(users);
         }
         for (user, account) in page {
+            let restriction = auth::restriction(&app.store, &user).await?;
             users.push(User {
+                locked: restriction.locked,
+                suspended: restriction.suspended,
                 devices: devices::of(&app.store, &user).await?.len(),
                 user,
                 role: account.role,
@@ -32,9 +41,9 @@ pub(super) async fn list(app: &App) -> Result<Vec<User>, Failure> {
 }
 
 /// Ends an account.
-pub(super) async fn deactivate(app: &App, name: &str) -> Result<OwnedUserId, Failure> {
+pub(super) async fn deactivate(app: &App, name: &str, erase: bool) -> Result<OwnedUserId, Failure> {
     let user = user_id(app, name)?;
-    trimming::erase_account(app, &user).await?;
+    trimming::erase_account(app, &user, erase).await?;
     Ok(user)
 }
 
@@ -54,6 +63,29 @@ pub(super) async fn reset_password(
     };
     accounts::reset_password(app, &user, password).await?;
     Ok((user, made))
+}
+
+/// Locks an account, or unlocks it.
+pub(super) async fn lock(app: &App, name: &str, locked: bool) -> Result<Answer, Failure> {
+    let user = user_id(app, name)?;
+    accounts::lock(app, &user, locked).await?;
+    restricted(app, user).await
+}
+
+/// Suspends an account, or ends that.
+pub(super) async fn suspend(app: &App, name: &str, suspended: bool) -> Result<Answer, Failure> {
+    let user = user_id(app, name)?;
+    accounts::suspend(app, &user, suspended).await?;
+    restricted(app, user).await
+}
+
+async fn restricted(app: &App, user: OwnedUserId) -> Result<Answer, Failure> {
+    let restriction = auth::restriction(&app.store, &user).await?;
+    Ok(Answer::Restricted {
+        user,
+        locked: restriction.locked,
+        suspended: restriction.suspended,
+    })
 }
 
 fn user_id(app: &App, name: &str) -> Result<OwnedUserId, Failure> {

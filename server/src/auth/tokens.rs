@@ -7,7 +7,10 @@ use respite_protocol::Role;
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::{ACCESS_TOKENS, Secret, Session, TokenHash, hash_token};
+use super::{
+    ACCESS_TOKENS, Restriction, Secret, Session, TokenHash, hash_token,
+    restriction::{RESTRICTED_TOKENS, locked, restriction_in},
+};
 use crate::{
     clock::{Clock, Random},
     error::{Error, Result},
@@ -90,8 +93,9 @@ pub async fn devices_of(store: &Store, user: &UserId) -> Result<Vec<OwnedDeviceI
 /// Logs a device in: adds it, or goes on with the one that has this id, whose earlier tokens end.
 ///
 /// # Errors
-/// 403 when the account has [`MAX_DEVICES`] others already.
+/// 403 when the account has [`MAX_DEVICES`] others already, 401 `M_USER_LOCKED` when it is locked.
 pub async fn log_in(tx: &mut Tx, app: &App, grant: Grant<'_>) -> Result<Tokens> {
+    let restriction = unlocked_in(tx, grant.user).await?;
     let created = match tx.get(&DEVICES, (grant.user, grant.device)).await? {
         Some(before) => {
             before.end_tokens(tx);
@@ -104,7 +108,15 @@ pub async fn log_in(tx: &mut Tx, app: &App, grant: Grant<'_>) -> Result<Tokens> 
         }
         None => app.clock.millis(),
     };
-    Ok(write_pair(tx, app, grant, created, None)?)
+    Ok(write_pair(tx, app, grant, restriction, created, None)?)
+}
+
+/// What an account may not, if it may have tokens at all.
+async fn unlocked_in(tx: &mut Tx, user: &UserId) -> Result<Restriction> {
+    match restriction_in(tx, user).await? {
+        Restriction { locked: true, .. } => Err(locked()),
+        restriction => Ok(restriction),
+    }
 }
 
 /// Logs a device out: its tokens end. `false` if there was no such device.
@@ -126,7 +138,7 @@ pub async fn log_out(tx: &mut Tx, user: &UserId, device: &DeviceId) -> Result<bo
 /// [Refreshing](https://spec.matrix.org/v1.18/client-server-api/#refreshing-access-tokens)
 ///
 /// # Errors
-/// 401 `M_UNKNOWN_TOKEN` for a token that is unknown or used up.
+/// 401 `M_UNKNOWN_TOKEN` for a token that is unknown or used up, 401 `M_USER_LOCKED` while the account is locked.
 pub async fn refresh(app: &App, token: &Secret) -> Result<Tokens> {
     let token = hash_token(token.expose());
     app.store
@@ -138,6 +150,7 @@ pub async fn refresh(app: &App, token: &Secret) -> Result<Tokens> {
                 .get(&DEVICES, (&user, &device))
                 .await?
                 .ok_or_else(unknown)?;
+            let restriction = unlocked_in(&mut tx, &user).await?;
             let kept = issued.rotate(&mut tx, token).ok_or_else(unknown)?;
             let grant = Grant {
                 user: &user,
@@ -145,7 +158,8 @@ pub async fn refresh(app: &App, token: &Secret) -> Result<Tokens> {
                 role: kept.role,
                 refreshable: true,
             };
-            let tokens = write_pair(&mut tx, app, grant, kept.created, Some(kept.current))?;
+            let previous = Some(kept.current);
+            let tokens = write_pair(&mut tx, app, grant, restriction, kept.created, previous)?;
             Ok((tx, tokens))
         })
         .await
@@ -176,6 +190,12 @@ pub(super) async fn first_use(app: &App, token: TokenHash) -> Result<()> {
 }
 
 impl Registered {
+    /// The hashes of its access tokens.
+    pub(super) fn access_tokens(&self) -> impl Iterator<Item = TokenHash> {
+        let pairs = self.previous.iter().chain([&self.current]);
+        pairs.map(|pair| pair.access)
+    }
+
     fn end_tokens(&self, tx: &mut Tx) {
         self.current.end(tx);
         if let Some(previous) = &self.previous {
@@ -205,6 +225,7 @@ impl Registered {
 impl Pair {
     fn end(&self, tx: &mut Tx) {
         tx.delete(&ACCESS_TOKENS, self.access);
+        tx.delete(&RESTRICTED_TOKENS, self.access);
         if let Some(refresh) = self.refresh {
             tx.delete(&REFRESH_TOKENS, refresh);
         }
@@ -215,6 +236,7 @@ fn write_pair(
     tx: &mut Tx,
     app: &App,
     grant: Grant<'_>,
+    restriction: Restriction,
     created: u64,
     previous: Option<Pair>,
 ) -> Result<Tokens, StoreError> {
@@ -239,7 +261,7 @@ fn write_pair(
         expires: expiry(&app.clock, tokens.expires_in),
         unused: previous.is_some(),
     };
-    tx.put(&ACCESS_TOKENS, pair.access, &session)?;
+    tx.put(restriction.tokens(), pair.access, &session)?;
     if let Some(refresh) = pair.refresh {
         let refreshes = Refreshes {
             user: user.clone(),

@@ -12,12 +12,14 @@ use respite_server::{
 
 use super::operate::Operate;
 
-/// List accounts, end one, or give one a new password
+/// List accounts; end, lock or suspend one, or give one a new password
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   respite-server user list
   respite-server user deactivate @nurse:respite.example.org
+  respite-server user lock nurse
+  respite-server user suspend nurse --end
   respite-server user reset-password nurse
   respite-server user reset-password nurse --stdin < password.txt")]
 pub(super) struct User {
@@ -36,6 +38,29 @@ enum Action {
     Deactivate {
         /// A user id, or the part of it before the colon.
         user: String,
+        /// Show what they said, from now on, only to those who were in the room when they said it.
+        #[arg(long)]
+        erase: bool,
+        #[command(flatten)]
+        operate: Operate,
+    },
+    /// Lock an account: its devices stay logged in and can do nothing until it is unlocked
+    Lock {
+        /// A user id, or the part of it before the colon.
+        user: String,
+        /// Unlock it.
+        #[arg(long)]
+        end: bool,
+        #[command(flatten)]
+        operate: Operate,
+    },
+    /// Suspend an account: its owner can read and leave rooms, and not write or come into others
+    Suspend {
+        /// A user id, or the part of it before the colon.
+        user: String,
+        /// End it: the account may do everything again.
+        #[arg(long)]
+        end: bool,
         #[command(flatten)]
         operate: Operate,
     },
@@ -58,7 +83,16 @@ impl User {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let (operate, command) = match self.action {
             Action::List { operate } => (operate, Command::ListUsers),
-            Action::Deactivate { user, operate } => (operate, Command::Deactivate { user }),
+            Action::Deactivate {
+                user,
+                erase,
+                operate,
+            } => (operate, Command::Deactivate { user, erase }),
+            Action::Lock { user, end, operate } => (operate, Command::Lock { user, locked: !end }),
+            Action::Suspend { user, end, operate } => {
+                let suspended = !end;
+                (operate, Command::Suspend { user, suspended })
+            }
             Action::ResetPassword {
                 user,
                 stdin,
@@ -94,6 +128,8 @@ fn tell(out: &mut dyn Write, answer: &Answer) -> std::io::Result<()> {
                 role,
                 devices,
                 deactivated,
+                locked,
+                suspended,
                 ..
             } in users
             {
@@ -102,11 +138,26 @@ fn tell(out: &mut dyn Write, answer: &Answer) -> std::io::Result<()> {
                     (None, 1) => "1 device".to_owned(),
                     (None, devices) => format!("{devices} devices"),
                 };
-                writeln!(out, "{user}  {role}  {state}")?;
+                let locked = if *locked { ", locked" } else { "" };
+                let suspended = if *suspended { ", suspended" } else { "" };
+                writeln!(out, "{user}  {role}  {state}{locked}{suspended}")?;
             }
             Ok(())
         }
         Answer::Deactivated { user } => writeln!(out, "{user} is deactivated."),
+        Answer::Restricted {
+            user,
+            locked,
+            suspended,
+        } => {
+            let is = match (locked, suspended) {
+                (true, true) => "locked and suspended",
+                (true, false) => "locked",
+                (false, true) => "suspended",
+                (false, false) => "neither locked nor suspended",
+            };
+            writeln!(out, "{user} is {is}.")
+        }
         Answer::PasswordReset { user, password } => {
             if let Some(password) = password {
                 writeln!(out, "{password}")?;

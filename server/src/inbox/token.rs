@@ -110,6 +110,7 @@ mod tests {
             device: device.into(),
             role: Role::Client,
             token: [0; 32],
+            suspended: false,
         };
         Tokens::new(&Seal::from_secret(b"secret"), &me, None)
     }
@@ -178,6 +179,7 @@ mod tests {
             device: owned_device_id!("PHONE"),
             role: Role::Client,
             token: [0; 32],
+            suspended: false,
         };
         let token =
             Tokens::new(&Seal::from_secret(b"another"), &me, None).write(Position::default());

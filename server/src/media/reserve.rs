@@ -14,7 +14,7 @@ use ruma::{
 
 use super::{EXPIRY, MEDIA, RESERVED, RESERVED_BY, Reserved, upload};
 use crate::{
-    auth::Device,
+    auth::Active,
     endpoint::endpoint,
     error::{Error, Result},
     state::App,
@@ -33,7 +33,7 @@ pub(super) fn router() -> Router<App> {
 }
 
 /// `POST /_matrix/media/v1/create`
-pub(super) async fn reserve(app: App, me: Device, _: Request) -> Result<Response> {
+pub(super) async fn reserve(app: App, me: Active, _: Request) -> Result<Response> {
     let id = upload::new_id(&app);
     let expires = app.clock.after(RESERVATION);
     let (now, user, id) = (app.clock.millis(), &me.user, id.as_str());

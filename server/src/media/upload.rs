@@ -25,7 +25,7 @@ use super::{
     keep, reserve,
 };
 use crate::{
-    auth::Device,
+    auth::Active,
     blobs::BlobWriter,
     config::Scope,
     endpoint::InPath,
@@ -87,7 +87,7 @@ pub(super) fn address(app: &App, id: &str) -> OwnedMxcUri {
 }
 
 /// `POST /_matrix/media/v3/upload`
-async fn upload(State(app): State<App>, me: Device, body: Body) -> Result<Response> {
+async fn upload(State(app): State<App>, me: Active, body: Body) -> Result<Response> {
     let incoming = Incoming {
         user: &me.user,
         room: None,
@@ -100,7 +100,7 @@ async fn upload(State(app): State<App>, me: Device, body: Body) -> Result<Respon
 /// `PUT /_matrix/media/v3/upload/{serverName}/{mediaId}`
 async fn upload_reserved(
     State(app): State<App>,
-    me: Device,
+    me: Active,
     InPath((server, id)): InPath<(String, String)>,
     body: Body,
 ) -> Result<Response> {

@@ -2,16 +2,17 @@
 
 mod history;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{
     EventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
-    events::room::{history_visibility::HistoryVisibility, member::MembershipState},
+    events::room::history_visibility::HistoryVisibility,
 };
 
 use self::history::History;
 use super::{
-    event::{EVENT_POSITIONS, StoredEvent, TIMELINE},
+    erasure::erased,
+    event::{EVENT_POSITIONS, StoredEvent, TIMELINE, Then},
     membership, no_such_event, not_in_room,
     state::{self, ROOMS, RoomState},
 };
@@ -52,6 +53,7 @@ pub struct Readable {
     /// Who.
     pub user: OwnedUserId,
     history: History,
+    erased: BTreeSet<OwnedUserId>,
 }
 
 /// Finds out what a user may read of a room, by its history visibility and what they were in it when: members, people
@@ -75,6 +77,7 @@ pub async fn readable(app: &App, user: &UserId, room_id: &RoomId) -> Result<Read
     Ok(Readable {
         room_id: room_id.to_owned(),
         user: user.to_owned(),
+        erased: erased(&app.store, room_id).await?,
         history,
     })
 }
@@ -96,8 +99,11 @@ impl Readable {
     }
 
     /// What the user was in the room right after the event at this position.
-    pub fn membership(&self, position: u64) -> &MembershipState {
-        self.history.membership(position)
+    pub fn membership(&self, position: u64) -> Then<'_> {
+        Then {
+            membership: self.history.membership(position),
+            erased: &self.erased,
+        }
     }
 
     /// The room's state as far as the user may know it: now, or when they left.

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use respite_protocol::{TherapyKind, therapy};
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomVersionId, UserId,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, OwnedRoomId, OwnedUserId,
+    RoomVersionId, UserId,
     events::room::{
         guest_access::GuestAccess, history_visibility::HistoryVisibility, member::MembershipState,
     },
@@ -18,7 +19,7 @@ use ruma::{
 };
 
 pub(super) use self::endpoint::router;
-use super::{append::NewEvent, draft::Draft, membership, version};
+use super::{aliases, append::NewEvent, draft::Draft, membership, published, version};
 use crate::{
     error::{Error, Result},
     state::App,
@@ -48,6 +49,10 @@ pub struct NewRoom {
     pub members: Vec<(OwnedUserId, MembershipState)>,
     /// Whether the invitations say that this is a conversation between two.
     pub is_direct: bool,
+    /// The address that it goes by.
+    pub alias: Option<OwnedRoomAliasId>,
+    /// Whether it is in the directory.
+    pub published: bool,
 }
 
 impl Default for NewRoom {
@@ -63,6 +68,8 @@ impl Default for NewRoom {
             state: Vec::new(),
             members: Vec::new(),
             is_direct: false,
+            alias: None,
+            published: false,
         }
     }
 }
@@ -117,8 +124,9 @@ pub(super) const MEGOLM: &str = "m.megolm.v1.aes-sha2";
 /// Makes a room, inside a transaction.
 ///
 /// # Errors
-/// 400 `M_INVALID_ROOM_STATE` if what is asked for does not go together, 400 `M_UNSUPPORTED_ROOM_VERSION`, 404
-/// `M_NOT_FOUND` if somebody is invited who has no account here.
+/// 400 `M_INVALID_ROOM_STATE` if what is asked for does not go together, 400 `M_UNSUPPORTED_ROOM_VERSION`, 400
+/// `M_ROOM_IN_USE` if its address is taken, 404 `M_NOT_FOUND` if somebody is invited who has no account here, 403
+/// `M_INVITE_BLOCKED` if they want no invitations.
 pub async fn create_in(
     tx: &mut Tx,
     app: &App,
@@ -128,7 +136,7 @@ pub async fn create_in(
     // Somebody who is in the room from the beginning may get their account in this very transaction.
     let invited = |(_, state): &&(_, MembershipState)| *state == MembershipState::Invite;
     for (user, _) in room.members.iter().filter(invited) {
-        membership::exists(tx.store(), user).await?;
+        membership::wants_invitations(tx.store(), user).await?;
     }
     let version = room
         .version
@@ -180,6 +188,14 @@ pub async fn create_in(
     }
     let room_id = draft.room_id().to_owned();
     let _ = draft.close(tx)?;
+    if let Some(alias) = &room.alias {
+        aliases::add_in(tx, alias.alias(), &room_id, creator)
+            .await
+            .map_err(in_use)?;
+    }
+    if room.published {
+        published::publish_in(tx, &room_id).await?;
+    }
     Ok(room_id)
 }
 
@@ -228,6 +244,11 @@ fn beginning(room: &NewRoom, creator: &UserId, rules: &AuthorizationRules) -> Ve
             room.guest_access.as_str(),
         ),
     ];
+    let alias = room.alias.iter().map(|alias| {
+        let content = [("alias".to_owned(), alias.to_string().into())];
+        NewEvent::state(aliases::KIND, "", content.into())
+    });
+    events.extend(alias);
     for event in &room.state {
         let same =
             |other: &&mut NewEvent| other.kind == event.kind && other.state_key == event.state_key;
@@ -317,6 +338,17 @@ fn unfitting(error: Error) -> Error {
                 "The room's initial state does not go together.",
             )
         }
+        error => error,
+    }
+}
+
+fn in_use(error: Error) -> Error {
+    match error {
+        Error::Matrix { status, .. } if status == http::StatusCode::CONFLICT => Error::new(
+            http::StatusCode::BAD_REQUEST,
+            ruma::api::error::ErrorKind::RoomInUse,
+            "The address of this room is taken. Choose another one.",
+        ),
         error => error,
     }
 }

@@ -6,8 +6,11 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::room::member::Membe
 use serde::{Deserialize, Serialize};
 
 use super::{
+    aliases,
+    erasure::ERASED,
     event::{EVENT_POSITIONS, TIMELINE},
     membership::{MEMBERSHIPS, Membership},
+    published::PUBLISHED,
     relations::RELATIONS,
     state::{self, ROOMS, Room, STATE},
 };
@@ -94,6 +97,8 @@ async fn begin_in(tx: &mut Tx, app: &App, room: &RoomId, row: &Numbered<Room>) -
             inbox::deliver(tx, &user, Entry::Deleted(room.to_owned(), since))?;
         }
     }
+    aliases::forget_room_in(tx, room).await?;
+    tx.delete(&PUBLISHED, room);
     tx.delete(&ROOMS, room);
     tx.put(
         &DELETIONS,
@@ -192,6 +197,7 @@ pub async fn forget_member(
 /// The store's.
 pub async fn erase_events(store: &Store, room: &RoomId, most: usize) -> Result<bool, StoreError> {
     if store.erase(&RELATIONS, (room,), most).await? > 0
+        || store.erase(&ERASED, (room,), most).await? > 0
         || store.erase(&STATE, (room,), most).await? > 0
     {
         return Ok(true);

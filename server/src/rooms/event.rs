@@ -102,7 +102,16 @@ pub struct Viewer<'a> {
     pub now: u64,
     /// Their membership at the time of the event.
     pub membership: &'a MembershipState,
+    /// Whose words they see only if they were in the room at that time.
+    erased: Option<&'a BTreeSet<OwnedUserId>>,
     app: &'a App,
+}
+
+/// What somebody was in a room at the time of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Then<'a> {
+    pub(super) membership: &'a MembershipState,
+    pub(super) erased: &'a BTreeSet<OwnedUserId>,
 }
 
 impl<'a> Viewer<'a> {
@@ -113,13 +122,28 @@ impl<'a> Viewer<'a> {
             device: &device.device,
             now: app.clock.millis(),
             membership: &MembershipState::Join,
+            erased: None,
             app,
         }
     }
 
     /// The same, of somebody who was something else then.
-    pub fn as_of(self, membership: &'a MembershipState) -> Self {
-        Self { membership, ..self }
+    pub fn as_of(self, then: Then<'a>) -> Self {
+        Self {
+            membership: then.membership,
+            erased: Some(then.erased),
+            ..self
+        }
+    }
+
+    /// Whether what this event says is kept from them. State says nothing that is not needed, and redactions nothing.
+    fn may_not_see(&self, event: &StoredEvent) -> bool {
+        event.state_key.is_none()
+            && event.redacts.is_none()
+            && *self.membership != MembershipState::Join
+            && self
+                .erased
+                .is_some_and(|erased| erased.contains(&event.sender))
     }
 }
 
@@ -247,19 +271,25 @@ impl StoredEvent {
             redacted_because: self.redacted_because.as_deref().map(json).transpose()?,
             transaction_id: viewer.app.rooms.echo(self, viewer.user, viewer.device),
         };
-        self.shown(unsigned, form)
+        let content = viewer.may_not_see(self).then_some("{}");
+        self.shown(unsigned, form, content)
     }
 
     /// The event with its room, as nobody in particular sees it.
     pub(super) fn as_json(&self) -> Result<String> {
-        self.shown::<()>(Unsigned::default(), Form::Full)
+        self.shown::<()>(Unsigned::default(), Form::Full, None)
             .map(|raw| raw.json().get().to_owned())
     }
 
-    fn shown<T>(&self, unsigned: Unsigned<'_>, form: Form) -> Result<Raw<T>> {
+    fn shown<T>(
+        &self,
+        unsigned: Unsigned<'_>,
+        form: Form,
+        instead: Option<&str>,
+    ) -> Result<Raw<T>> {
         let with_redacts = self.content_with_redacts()?;
         raw(&ClientEvent {
-            content: json(with_redacts.as_deref().unwrap_or(&self.content))?,
+            content: json(instead.or(with_redacts.as_deref()).unwrap_or(&self.content))?,
             event_id: &self.event_id,
             origin_server_ts: self.origin_server_ts,
             redacts: self.redacts.as_deref(),

@@ -18,7 +18,7 @@ pub use self::{
     unname::unname,
 };
 pub(super) use self::{
-    change::{authorised_by, content, exists, invitation},
+    change::{authorised_by, content, exists, invitation, wants_invitations},
     endpoints::router,
 };
 use super::state;
@@ -108,6 +108,27 @@ pub async fn joined_rooms(store: &Store, user: &UserId) -> Result<Vec<OwnedRoomI
     Ok(rooms
         .filter(|(_, m)| m.state == MembershipState::Join)
         .map(|(room, _)| room)
+        .collect())
+}
+
+/// The rooms that both of two people are in, in the order of their ids.
+///
+/// # Errors
+/// The store's.
+pub async fn shared(
+    store: &Store,
+    one: &UserId,
+    other: &UserId,
+) -> Result<Vec<OwnedRoomId>, StoreError> {
+    let mine = joined_rooms(store, one).await?;
+    let keys = mine.iter().map(|room| (other, &**room));
+    let theirs = store.get_many(&MEMBERSHIPS, keys).await?;
+    let is_in = |row: Option<Numbered<Row>>| {
+        row.is_some_and(|row| row.value.state == MembershipState::Join)
+    };
+    let pairs = mine.into_iter().zip(theirs);
+    Ok(pairs
+        .filter_map(|(room, row)| is_in(row).then_some(room))
         .collect())
 }
 

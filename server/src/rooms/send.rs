@@ -3,20 +3,20 @@
 use axum::Router;
 use respite_protocol::ciphertext::{self, StateContext};
 use ruma::{
-    CanonicalJsonObject, OwnedEventId, RoomId, TransactionId, UserId,
+    CanonicalJsonObject, EventId, OwnedEventId, RoomId, TransactionId, UserId,
     api::client::{message::send_message_event, redact::redact_event, state::send_state_event},
     events::room::member::MembershipState,
     room::JoinRuleKind,
 };
 
 use super::{
-    access,
+    access, aliases,
     append::{NewEvent, send},
     membership, named, not_in_room,
     state::{self, RoomState},
 };
 use crate::{
-    auth::Device,
+    auth::{Active, Device, suspended},
     endpoint::{endpoint, endpoint_at},
     error::{Error, Result},
     gate,
@@ -35,7 +35,7 @@ pub(super) fn router() -> Router<App> {
 
 async fn send_message(
     app: App,
-    me: Device,
+    me: Active,
     request: send_message_event::v3::Request,
 ) -> Result<send_message_event::v3::Response> {
     let kind = request.event_type.to_string();
@@ -57,6 +57,9 @@ async fn redact(
     me: Device,
     request: redact_event::v3::Request,
 ) -> Result<redact_event::v3::Response> {
+    if me.suspended {
+        takes_back_own(&app, &me, &request.room_id, &request.event_id).await?;
+    }
     let mut event = NewEvent::redaction(request.event_id);
     if guarded(&app, &me, &request.room_id).await? {
         ciphertext::transaction_id(request.txn_id.as_str())?;
@@ -67,9 +70,18 @@ async fn redact(
     Ok(redact_event::v3::Response::new(event_id))
 }
 
+/// Somebody who is suspended may take back what they wrote, and nothing else.
+async fn takes_back_own(app: &App, me: &Device, room: &RoomId, event: &EventId) -> Result<()> {
+    let room = access::readable(app, &me.user, room).await?;
+    match room.event(app, event).await? {
+        (_, event) if event.sender == me.user => Ok(()),
+        _ => Err(suspended()),
+    }
+}
+
 async fn send_state(
     app: App,
-    me: Device,
+    me: Active,
     request: send_state_event::v3::Request,
 ) -> Result<send_state_event::v3::Response> {
     let room = &request.room_id;
@@ -93,6 +105,10 @@ async fn send_state(
         if kind == "m.room.member" {
             content = with_pseudonym(&app, &me, &key, content).await?;
         }
+    }
+    aliases::check(&app, &state, &kind, &content).await?;
+    if let Some(invited) = invited(&kind, &key, &content) {
+        membership::wants_invitations(&app.store, invited).await?;
     }
     if let Some(same) = already(&state, &me.user, &kind, &key, &content)? {
         return Ok(send_state_event::v3::Response::new(same));
@@ -132,6 +148,14 @@ fn may_come_in(state: &RoomState, user: &UserId) -> bool {
             state.join_rule(),
             JoinRuleKind::Invite | JoinRuleKind::Private
         )
+}
+
+/// Whom a state event would invite.
+fn invited<'k>(kind: &str, key: &'k str, content: &CanonicalJsonObject) -> Option<&'k UserId> {
+    let membership = content.get("membership").and_then(|it| it.as_str());
+    (kind == "m.room.member" && membership == Some("invite"))
+        .then(|| <&UserId>::try_from(key).ok())
+        .flatten()
 }
 
 /// A redaction that was sent as an ordinary message.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     account_data, accounts, auth, backup, ephemeral, filters, gate, inbox, invites, keys, media,
-    profiles, push, rooms, scheduler, start,
+    profiles, push, reports, rooms, scheduler, start,
     store::{engine::Pair, filling},
     to_device, uia,
 };
@@ -52,18 +52,24 @@ pub(super) fn rows() -> Vec<Row> {
         start::IDENTITY,
         filling::FILLING,
         auth::ACCESS_TOKENS,
+        auth::LOGIN_TOKENS,
         auth::PASSWORDS,
         auth::REFRESH_TOKENS,
+        auth::RESTRICTED,
+        auth::RESTRICTED_TOKENS,
         accounts::ACCOUNTS,
         accounts::ENDED,
         invites::INVITES,
         invites::MADE,
         invites::MAKERS,
+        reports::REPORTS,
+        rooms::erasure::ERASED,
         rooms::event::EVENT_POSITIONS,
         rooms::state::ROOMS,
         rooms::state::STATE,
         rooms::append::TRANSACTIONS,
         rooms::deletion::DELETIONS,
+        rooms::published::PUBLISHED,
         rooms::relations::RELATIONS,
         rooms::membership::MEMBERSHIPS,
         ephemeral::typing::CHANGES,
@@ -104,6 +110,7 @@ pub(super) fn rows() -> Vec<Row> {
     }));
     rows.extend(personal());
     rows.extend(encryption());
+    rows.extend(addresses());
     rows.push(row(rooms::event::TIMELINE.describe(), "events", event));
     rows.push(row(
         scheduler::SCHEDULED.describe(),
@@ -123,6 +130,37 @@ pub(super) fn rows() -> Vec<Row> {
         Ok(())
     }));
     rows
+}
+
+/// What rooms are found by.
+fn addresses() -> Vec<Row> {
+    vec![
+        row(
+            rooms::aliases::ALIASES.describe(),
+            "addresses",
+            |scan, pair| {
+                let (localpart, _) = rooms::aliases::ALIASES.decode_entry(pair)?;
+                address(scan, &localpart)
+            },
+        ),
+        row(
+            rooms::aliases::ALIASES_OF.describe(),
+            "addresses",
+            |scan, pair| {
+                let (_, all) = rooms::aliases::ALIASES_OF.decode_entry(pair)?;
+                all.iter()
+                    .try_for_each(|localpart| address(scan, localpart))
+            },
+        ),
+    ]
+}
+
+/// Therapy rooms have none, so that the gate looks at all addresses or at none.
+fn address(scan: &Scan<'_>, localpart: &str) -> Judged {
+    match gate::guards(scan.config, false) {
+        true => ciphertext::room_address(localpart).map_err(|_| Flaw::Refused),
+        false => Ok(()),
+    }
 }
 
 /// What people keep about themselves.

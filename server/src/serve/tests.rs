@@ -186,6 +186,7 @@ async fn the_operator_is_answered_whether_the_server_runs_or_not() {
     assert_eq!(invites::check(&server.app, code).await.unwrap(), Ok(()));
     let unknown = Command::Deactivate {
         user: "nobody".to_owned(),
+        erase: false,
     };
     let refused = socket::ask(&data, &unknown)
         .await

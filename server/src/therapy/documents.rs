@@ -18,7 +18,7 @@ use ruma::{MilliSecondsSinceUnixEpoch, MxcUri, OwnedRoomId, UInt, api::OutgoingR
 
 use super::rooms::therapy_room;
 use crate::{
-    auth::Device,
+    auth::{Active, Device},
     endpoint::{InPath, endpoint},
     error::{Error, Result},
     media::{self, InRoom, Incoming},
@@ -37,7 +37,7 @@ pub(super) fn router() -> Router<App> {
 
 async fn upload(
     State(app): State<App>,
-    me: Device,
+    me: Active,
     InPath(room_id): InPath<OwnedRoomId>,
     body: Body,
 ) -> Result<Response> {

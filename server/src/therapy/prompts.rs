@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::rooms::therapy_room;
 use crate::{
-    auth::Device,
+    auth::{Active, Device},
     endpoint::endpoint,
     error::{Error, Result},
     gate,
@@ -31,7 +31,7 @@ pub(super) fn router() -> Router<App> {
 
 async fn schedule(
     app: App,
-    me: Device,
+    me: Active,
     request: schedule_prompt::Request,
 ) -> Result<schedule_prompt::Response> {
     ciphertext::transaction_id(request.txn_id.as_str())?;

@@ -33,12 +33,13 @@ pub(super) async fn step(app: &App) -> Result<bool> {
     Ok(true)
 }
 
-/// Ends an account and removes to the end what it leaves.
+/// Ends an account and removes to the end what it leaves; with `words`, what they said is erased too
+/// ([`accounts::deactivate`]).
 ///
 /// # Errors
 /// 404 `M_NOT_FOUND` if there is no such account; the store's, then what is left is removed by [`super::run`].
-pub async fn erase(app: &App, user: &UserId) -> Result<()> {
-    accounts::deactivate(app, user).await?;
+pub async fn erase(app: &App, user: &UserId, words: bool) -> Result<()> {
+    accounts::deactivate(app, user, words).await?;
     while remove_some(app, user).await? {}
     finish(app, user).await
 }

@@ -420,7 +420,7 @@ async fn of_an_ended_account_nothing_is_left_but_its_name_and_what_it_said_to_ot
         night.knows_of("Night owl").await,
         "the room's events name the nurse"
     );
-    accounts::deactivate(app, nurse).await.unwrap();
+    accounts::deactivate(app, nurse, false).await.unwrap();
     while step(app, &mut Round::default()).await.unwrap() {}
     let snapshot = app.store.engine().snapshot().await.unwrap();
     let entries = snapshot.page(None, 100_000).await.unwrap();

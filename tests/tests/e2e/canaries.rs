@@ -245,6 +245,18 @@ async fn other_clients_leave_no_words_either() -> Result<()> {
         "thread",
         "alias",
         "transaction",
+        "address",
+        "lookup",
+        "entrance",
+        "canonical",
+        "page",
+        "mutual",
+        "whois",
+        "score",
+        "visibility",
+        "openid",
+        "proof",
+        "logintoken",
     ];
     for field in in_the_clear {
         ensure!(

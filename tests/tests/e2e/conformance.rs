@@ -1,11 +1,15 @@
 //! What the Matrix specification promises to every client, area by area.
 
 mod account;
+mod addresses;
+mod administration;
 mod backup;
 mod http;
 mod keys;
 mod membership;
+mod people;
 mod personal;
+mod published;
 mod rooms;
 mod state;
 mod sync;

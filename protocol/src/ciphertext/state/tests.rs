@@ -119,6 +119,8 @@ fn settings_of_unknown_kinds_are_refused() {
     }
     assert!(later("m.room.canonical_alias", "", json!({ "alias": "#grief:x" })).is_err());
     assert!(later("m.room.canonical_alias", "", json!({ "alias": null })).is_ok());
+    let words = json!({ "alias": "#room-12:x", "alt_aliases": ["#7:x", "#grief:x"] });
+    assert!(later("m.room.canonical_alias", "", words).is_err());
     let typed = json!({ "room_version": "11", "type": "my own diary" });
     assert!(at_creation("m.room.create", typed).is_err());
     let words = json!({ "events": { "i am sad": 50 } });

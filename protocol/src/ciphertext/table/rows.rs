@@ -8,7 +8,7 @@ use super::{
     Row, blank, content, keep, refuse, state, value,
 };
 use crate::ciphertext::{
-    account_data as data, keys, message, profile, push,
+    account_data as data, address, keys, message, profile, push,
     state::{self as room_state, StateKey},
     to_device,
 };
@@ -35,7 +35,7 @@ pub const TABLE: &[Row] = &[
     state("m.room.history_visibility", StateKey::Empty, room_state::history_visibility, "A known word."),
     state("m.room.guest_access", StateKey::Empty, room_state::guest_access, "A known word."),
     state("m.room.encryption", StateKey::Empty, room_state::encryption, "Megolm and rotation periods; never removed or weakened."),
-    state("m.room.canonical_alias", StateKey::Empty, room_state::canonical_alias, "Only to say that there is none: aliases are names in the clear."),
+    state("m.room.canonical_alias", StateKey::Empty, address::canonical_alias, "Addresses of the room: numbers, and a few plain words that say nothing of anybody."),
     state("m.room.name", StateKey::Empty, room_state::name, "Blanked when the room is made, refused later."),
     state("m.room.topic", StateKey::Empty, room_state::topic, "Blanked when the room is made, refused later."),
     state("m.room.avatar", StateKey::Empty, room_state::avatar, "Blanked when the room is made, refused later."),
@@ -140,5 +140,6 @@ pub const TABLE: &[Row] = &[
     blank(FreeText, "presence status", "A sentence in the clear."),
     blank(FreeText, "reason", "Of an invitation, a removal, a redaction or a report: a sentence in the clear."),
     blank(FreeText, "file name", "Of an upload: it says what the file is."),
+    value(FreeText, "room address", address::address, "A number of up to six digits, by itself or after one of a few plain words (`room-12`); everybody can read it."),
     blank(FreeText, "media type", "Of an upload: it says what the file is."),
 ];

@@ -126,7 +126,7 @@ async fn the_codes_of_a_therapist_who_has_gone_open_nothing() {
     let therapist = server.therapist("therapist").await;
     let code = server.client_code(&therapist, "individual", 1).await;
     let user = UserId::parse(&therapist.id).unwrap();
-    crate::accounts::deactivate(&server.app, &user)
+    crate::accounts::deactivate(&server.app, &user, false)
         .await
         .unwrap();
     assert_eq!(

@@ -16,11 +16,11 @@ use serde::Deserialize;
 
 use super::{MEGOLM, NewRoom, create_in};
 use crate::{
-    auth::Device,
+    auth::Active,
     endpoint::endpoint,
     error::{Error, Result},
     gate,
-    rooms::{append::NewEvent, named, version},
+    rooms::{aliases, append::NewEvent, named, version},
     state::App,
     store::Tx,
 };
@@ -38,7 +38,7 @@ pub(in crate::rooms) fn router() -> Router<App> {
     endpoint::<Request, _, _, _>(create_room)
 }
 
-async fn create_room(app: App, me: Device, request: Request) -> Result<Response> {
+async fn create_room(app: App, me: Active, request: Request) -> Result<Response> {
     refuse_what_is_not_there(&request)?;
     let version = request
         .room_version
@@ -71,11 +71,6 @@ async fn names_somebody(app: &App, room: &NewRoom) -> Result<()> {
 }
 
 fn refuse_what_is_not_there(request: &Request) -> Result<()> {
-    if request.room_alias_name.is_some() {
-        return Err(Error::forbidden(
-            "This server has no room addresses. Invite people instead.",
-        ));
-    }
     if !request.invite_3pid.is_empty() {
         return Err(Error::new(
             http::StatusCode::FORBIDDEN,
@@ -106,11 +101,6 @@ fn refuse_what_is_not_there(request: &Request) -> Result<()> {
 
 fn new_room(app: &App, me: &UserId, version: RoomVersionId, request: &Request) -> Result<NewRoom> {
     let guarded = gate::guards(&app.config, false);
-    if guarded && request.visibility == Visibility::Public {
-        return Err(Error::forbidden(
-            "This server has no public room directory.",
-        ));
-    }
     let public = request.visibility == Visibility::Public;
     let preset = request.preset.clone();
     let preset = preset.unwrap_or(if public {
@@ -130,8 +120,15 @@ fn new_room(app: &App, me: &UserId, version: RoomVersionId, request: &Request) -
             .collect(),
         is_direct: request.is_direct,
         state: initial_state(request, guarded)?,
+        alias: request
+            .room_alias_name
+            .as_deref()
+            .map(|name| aliases::chosen(app, name))
+            .transpose()?,
+        published: public,
         ..NewRoom::default()
     };
+    leads_here(&room)?;
     if preset == RoomPreset::PublicChat {
         room.join_rule = JoinRuleKind::Public;
         room.history_visibility = HistoryVisibility::Shared;
@@ -143,6 +140,20 @@ fn new_room(app: &App, me: &UserId, version: RoomVersionId, request: &Request) -
     }
     room.version = Some(version);
     Ok(room)
+}
+
+/// A room that is not there yet goes by no address but the one that it is given with its creation.
+fn leads_here(room: &NewRoom) -> Result<()> {
+    let given = room.alias.as_ref().map(|alias| alias.as_str());
+    let mut named = room
+        .state
+        .iter()
+        .filter(|event| event.kind == aliases::KIND)
+        .flat_map(|event| aliases::named(&event.content));
+    match named.all(|alias| Some(&*alias) == given) {
+        true => Ok(()),
+        false => Err(aliases::bad_alias()),
+    }
 }
 
 /// "All initial invitees get the same power level as the creator."

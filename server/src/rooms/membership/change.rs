@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{MEMBERSHIPS, Row};
 use crate::{
+    account_data,
     auth::PASSWORDS,
     error::{Error, Result},
     inbox::{self, Entry},
@@ -22,12 +23,12 @@ use crate::{
 /// Invites somebody.
 ///
 /// # Errors
-/// 403 `M_FORBIDDEN` if the inviter may not, or the invitee is in the room or banned; 404 `M_NOT_FOUND` if there is no such
-/// user here.
+/// 403 `M_FORBIDDEN` if the inviter may not, or the invitee is in the room or banned; 403 `M_INVITE_BLOCKED` if the invitee
+/// wants no invitations; 404 `M_NOT_FOUND` if there is no such user here.
 pub async fn invite(app: &App, sender: &UserId, room: &RoomId, target: &UserId) -> Result<()> {
     // Strangers to the room do not find out here who has an account.
     access::joined(app, sender, room).await?;
-    exists(&app.store, target).await?;
+    wants_invitations(&app.store, target).await?;
     let content = invitation(app, sender, target).await?;
     change(app, sender, room, target, |state| {
         match state.membership(target) {
@@ -247,6 +248,19 @@ async fn pseudonym(app: &App, user: &UserId) -> Result<Option<String>> {
 pub(in crate::rooms) async fn exists(store: &Store, user: &UserId) -> Result<()> {
     if store.get(&PASSWORDS, user).await?.is_none() {
         return Err(Error::not_found("There is no such user on this server."));
+    }
+    Ok(())
+}
+
+/// Whether somebody can be invited: they have an account, and have not said that they want no invitations.
+pub(in crate::rooms) async fn wants_invitations(store: &Store, user: &UserId) -> Result<()> {
+    exists(store, user).await?;
+    if account_data::refuses_invitations(store, user).await? {
+        return Err(Error::new(
+            http::StatusCode::FORBIDDEN,
+            ruma::api::error::ErrorKind::InviteBlocked,
+            "This person wants no invitations. Ask them to let you in another way.",
+        ));
     }
     Ok(())
 }

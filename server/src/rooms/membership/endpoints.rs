@@ -1,22 +1,20 @@
 //! The endpoints of membership. Reasons are people's words: they are not kept.
 
 use axum::Router;
-use ruma::{
-    OwnedRoomId, OwnedRoomOrAliasId,
-    api::client::{
-        knock::knock_room,
-        membership::{
-            ban_user, forget_room, invite_user, join_room_by_id, join_room_by_id_or_alias,
-            joined_rooms, kick_user, leave_room, unban_user,
-        },
+use ruma::api::client::{
+    knock::knock_room,
+    membership::{
+        ban_user, forget_room, invite_user, join_room_by_id, join_room_by_id_or_alias,
+        joined_rooms, kick_user, leave_room, unban_user,
     },
 };
 
 use super::change;
 use crate::{
-    auth::Device,
+    auth::{Active, Device},
     endpoint::endpoint,
     error::{Error, Result},
+    rooms::aliases,
     state::App,
 };
 
@@ -45,7 +43,7 @@ async fn joined_rooms(
 
 async fn invite(
     app: App,
-    me: Device,
+    me: Active,
     request: invite_user::v3::Request,
 ) -> Result<invite_user::v3::Response> {
     let invite_user::v3::InvitationRecipient::UserId(recipient) = request.recipient else {
@@ -61,7 +59,7 @@ async fn invite(
 
 async fn join(
     app: App,
-    me: Device,
+    me: Active,
     request: join_room_by_id::v3::Request,
 ) -> Result<join_room_by_id::v3::Response> {
     change::join(&app, &me.user, &request.room_id).await?;
@@ -70,20 +68,20 @@ async fn join(
 
 async fn join_by_id_or_alias(
     app: App,
-    me: Device,
+    me: Active,
     request: join_room_by_id_or_alias::v3::Request,
 ) -> Result<join_room_by_id_or_alias::v3::Response> {
-    let room = by_id(request.room_id_or_alias)?;
+    let room = aliases::room_of(&app, request.room_id_or_alias).await?;
     change::join(&app, &me.user, &room).await?;
     Ok(join_room_by_id_or_alias::v3::Response::new(room))
 }
 
 async fn knock(
     app: App,
-    me: Device,
+    me: Active,
     request: knock_room::v3::Request,
 ) -> Result<knock_room::v3::Response> {
-    let room = by_id(request.room_id_or_alias)?;
+    let room = aliases::room_of(&app, request.room_id_or_alias).await?;
     change::knock(&app, &me.user, &room).await?;
     Ok(knock_room::v3::Response::new(room))
 }
@@ -108,7 +106,7 @@ async fn forget(
 
 async fn kick(
     app: App,
-    me: Device,
+    me: Active,
     request: kick_user::v3::Request,
 ) -> Result<kick_user::v3::Response> {
     change::kick(&app, &me.user, &request.room_id, &request.user_id).await?;
@@ -117,7 +115,7 @@ async fn kick(
 
 async fn ban(
     app: App,
-    me: Device,
+    me: Active,
     request: ban_user::v3::Request,
 ) -> Result<ban_user::v3::Response> {
     change::ban(&app, &me.user, &request.room_id, &request.user_id).await?;
@@ -126,14 +124,9 @@ async fn ban(
 
 async fn unban(
     app: App,
-    me: Device,
+    me: Active,
     request: unban_user::v3::Request,
 ) -> Result<unban_user::v3::Response> {
     change::unban(&app, &me.user, &request.room_id, &request.user_id).await?;
     Ok(unban_user::v3::Response::new())
-}
-
-fn by_id(room: OwnedRoomOrAliasId) -> Result<OwnedRoomId> {
-    OwnedRoomId::try_from(room)
-        .map_err(|_| Error::not_found("This server has no room addresses. Ask for an invitation."))
 }

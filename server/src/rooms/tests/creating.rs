@@ -141,7 +141,6 @@ async fn a_guarded_room_is_encrypted_and_nameless_whatever_the_client_asks_for()
 
     let refused = [
         json!({ "room_alias_name": "night-shift" }),
-        json!({ "visibility": "public" }),
         json!({ "creation_content": { "type": "chat.respite.therapy" } }),
         json!({ "initial_state": [{ "type": "org.example", "state_key": "", "content": { "a": "b" } }] }),
     ];

@@ -87,6 +87,7 @@ pub(super) async fn inside(
         json!({ "filter": { "generic_search_term": word("search") } }),
     )
     .await?;
+    finding(&me, room, &word).await?;
     let blob = encrypted_bytes(1_000);
     me.ask(
         reqwest::Method::POST,
@@ -118,6 +119,57 @@ pub(super) async fn inside(
     ))
     .await?;
     me.post("v3/logout", json!({})).await?.ok()?;
+    Ok(())
+}
+
+/// What somebody writes who looks for rooms and people, reports them, or lets a device in.
+async fn finding(me: &Raw, room: &RoomId, word: &impl Fn(&str) -> String) -> Result<()> {
+    let encoded = |field: &str| in_query(&word(field));
+    let alias = |field: &str| format!("%23{}:localhost", encoded(field));
+    let body = json!({ "room_id": room });
+    me.put(&format!("v3/directory/room/{}", alias("address")), body)
+        .await?;
+    me.get(&format!("v3/directory/room/{}", alias("lookup")))
+        .await?;
+    me.delete(&format!("v3/directory/room/{}", alias("lookup")))
+        .await?;
+    me.post(&format!("v3/join/{}", alias("entrance")), json!({}))
+        .await?;
+    let canonical = json!({ "alias": format!("#{}:localhost", word("canonical")) });
+    me.put(
+        &format!("v3/rooms/{room}/state/m.room.canonical_alias"),
+        canonical,
+    )
+    .await?;
+    for path in [
+        format!("v3/publicRooms?since={}", encoded("page")),
+        format!("v3/publicRooms?server={}", encoded("otherserver")),
+        format!("v1/mutual_rooms?user_id={}", encoded("mutual")),
+        format!(
+            "v1/mutual_rooms?user_id=%40x:localhost&from={}",
+            encoded("mutual")
+        ),
+        format!("v3/admin/whois/{}", encoded("whois")),
+    ] {
+        me.get(&path).await?;
+    }
+    let reason = json!({ "reason": word("report"), "score": word("score") });
+    for path in [
+        format!("v3/rooms/{room}/report"),
+        format!("v3/users/{}/report", me.user),
+        format!("v3/users/%40{}:localhost/report", encoded("report")),
+        format!("v3/rooms/{room}/report/%24{}", encoded("report")),
+    ] {
+        me.post(&path, reason.clone()).await?;
+    }
+    let body = json!({ "visibility": word("visibility") });
+    me.put(&format!("v3/directory/list/room/{room}"), body)
+        .await?;
+    let body = json!({ "note": word("openid") });
+    me.post(&format!("v3/user/{}/openid/request_token", me.user), body)
+        .await?;
+    let auth = json!({ "auth": { "type": word("proof"), "session": word("session") } });
+    me.post("v1/login/get_token", auth).await?;
     Ok(())
 }
 
@@ -188,6 +240,12 @@ pub(super) async fn at_the_door(watched: &Watched, gap: &str) -> Result<()> {
         .post(
             "v3/login",
             json!({ "type": word("logintype"), "token": word("token") }),
+        )
+        .await?;
+    nobody
+        .post(
+            "v3/login",
+            json!({ "type": "m.login.token", "token": format!("rsl_1_{}", word("logintoken")) }),
         )
         .await?;
     let auth = json!({ "type": "m.login.registration_token", "token": word("code"), "session": word("session") });

@@ -130,6 +130,18 @@ pub(super) fn settings(scene: &Scene) -> Vec<Attempt> {
             FORBIDDEN,
         ),
         event(
+            "words beside a number",
+            "m.room.canonical_alias",
+            json!({ "alias": format!("#room-1-{words}:localhost") }),
+            FORBIDDEN,
+        ),
+        event(
+            "an address of a server that is a word",
+            "m.room.canonical_alias",
+            json!({ "alias": format!("#room-1:{words}.example") }),
+            End::Refused(400, "M_BAD_ALIAS"),
+        ),
+        event(
             "another alias",
             "m.room.canonical_alias",
             json!({ "alt_aliases": [words] }),
@@ -349,7 +361,7 @@ pub(super) fn creations(scene: &Scene) -> Vec<Attempt> {
         begins(
             "a room for everybody",
             json!({ "visibility": "public", "name": words }),
-            FORBIDDEN,
+            End::Blanked,
         ),
         begins(
             "an invitation by e-mail",
