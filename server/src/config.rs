@@ -230,8 +230,8 @@ pub struct Limits {
     pub lookups: u32,
     /// Requests of one account, each ten seconds.
     pub requests: u32,
-    /// Requests of one account that cost more or reach others (rooms made, invitations, knocks, keys uploaded and claimed),
-    /// each ten seconds.
+    /// Requests of one account that cost more or reach others (rooms made, invitations, knocks, keys uploaded and claimed,
+    /// searches for rooms and people), each ten seconds.
     pub costly_requests: u32,
 }
 

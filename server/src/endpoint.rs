@@ -35,12 +35,14 @@ use crate::{
 pub const MAX_JSON_BODY: usize = 4 * 1024 * 1024;
 
 /// How the paths of requests end that cost more than others, or reach people who have not asked for it.
-const COSTLY: [&str; 6] = [
+const COSTLY: [&str; 8] = [
     "/createRoom",
     "/invite",
     "/keys/claim",
     "/keys/upload",
     "/knock/{room_id_or_alias}",
+    "/publicRooms",
+    "/user_directory/search",
     "/chat.respite/rooms",
 ];
 

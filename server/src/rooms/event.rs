@@ -1,5 +1,7 @@
 //! Events as they are kept, and as they are shown.
 
+use std::collections::BTreeSet;
+
 use ruma::{
     DeviceId, EventId, OwnedEventId, OwnedRoomId, OwnedUserId, UserId,
     events::room::member::MembershipState, serde::Raw,
