@@ -12,6 +12,7 @@ pub mod delete_document;
 pub mod list_documents;
 pub mod list_invites;
 pub mod list_prompts;
+pub mod mutual_rooms;
 pub mod postpone_prompt;
 pub mod revoke_invite;
 pub mod schedule_prompt;

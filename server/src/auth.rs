@@ -95,6 +95,13 @@ pub struct Device {
 #[derive(Clone, Debug)]
 pub struct Active(Device);
 
+#[cfg(test)]
+impl From<Device> for Active {
+    fn from(device: Device) -> Self {
+        Self(device)
+    }
+}
+
 impl Deref for Active {
     type Target = Device;
 

@@ -61,7 +61,7 @@ impl Claims {
             if left(&self.owner).await? < STOCK {
                 let keys = {
                     let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-                    keys.one_time(self.owner.raw(), STOCK as usize)?
+                    keys.one_time(STOCK as usize)?
                 };
                 let ids = keys.as_object().context("no keys")?.keys().cloned();
                 self.ledger().uploaded.extend(ids);

@@ -54,7 +54,8 @@ async fn an_upload_that_a_crash_ended_gives_its_share_and_its_address_back_after
     let server = Server::new().await;
     let nurse = user("nurse");
     let app = server.app.clone();
-    let reserved = reserve::reserve(app, device("nurse", "PHONE"), Default::default()).await;
+    let phone = device("nurse", "PHONE").into();
+    let reserved = reserve::reserve(app, phone, Default::default()).await;
     let address = reserved.unwrap().content_uri;
     let id = address.media_id().unwrap();
     let mut writer = server.app.blobs.writer(id).await.unwrap();
@@ -124,7 +125,8 @@ async fn addresses_that_nobody_used_are_forgotten() {
     let server = Server::new().await;
     for _ in 0..3 {
         let app = server.app.clone();
-        let reserved = reserve::reserve(app, device("nurse", "PHONE"), Default::default()).await;
+        let phone = device("nurse", "PHONE").into();
+        let reserved = reserve::reserve(app, phone, Default::default()).await;
         reserved.unwrap();
     }
     trim(&server).await;

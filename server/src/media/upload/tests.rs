@@ -173,7 +173,7 @@ async fn a_document_goes_with_its_room_and_gives_its_space_back() {
 async fn announced(server: &Server) -> String {
     use crate::media::reserve;
     let me = crate::fixture::device("nurse", "PHONE");
-    let reserved = reserve::reserve(server.app.clone(), me, Default::default()).await;
+    let reserved = reserve::reserve(server.app.clone(), me.into(), Default::default()).await;
     let address = reserved.unwrap().content_uri;
     address.media_id().unwrap().to_owned()
 }

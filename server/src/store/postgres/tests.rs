@@ -8,7 +8,7 @@ use respite_outside::postgres::Cluster;
 
 use super::*;
 use crate::store::{
-    engine::{Cell, Check, Write},
+    engine::{Cell, Check, Write, head_key},
     suite::{self, Place},
 };
 
