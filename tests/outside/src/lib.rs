@@ -3,5 +3,6 @@
 
 pub mod part;
 pub mod postgres;
+pub mod wire;
 
 pub use part::{PARTS, Part};

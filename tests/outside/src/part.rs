@@ -1,9 +1,6 @@
 //! The programs that some tests need.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::PathBuf};
 
 /// A program of another project.
 #[derive(Debug)]
@@ -22,8 +19,9 @@ pub struct Part {
 pub const POSTGRESQL: Part = Part {
     name: "PostgreSQL",
     programs: &["initdb", "postgres", "psql"],
-    tests: "the PostgreSQL engine, several servers on one database",
-    how: "install the package postgresql (Debian, Ubuntu) or postgresql-server (Fedora)",
+    tests: "the PostgreSQL engine, kills under load, moves and restores with it; several servers ran on a store within one \
+            process instead",
+    how: "install the package postgresql (Debian, Ubuntu), or put its programs on PATH",
 };
 
 /// What watches a program's system calls, and makes them fail.
@@ -37,11 +35,22 @@ pub const STRACE: Part = Part {
 /// All of them.
 pub const PARTS: [&Part; 2] = [&POSTGRESQL, &STRACE];
 
-/// Where Debian and others put the server's programs, which are not meant to be called by hand.
-const HOMES: [&str; 3] = [
-    "/usr/lib/postgresql",
-    "/usr/pgsql",
-    "/opt/homebrew/opt/postgresql",
+/// Where systems put the server's programs, which are not meant to be called by hand. `*` stands for the highest version
+/// there is.
+const HOMES: [&str; 9] = [
+    // Debian and Ubuntu; openSUSE; Alpine.
+    "/usr/lib/postgresql/*/bin",
+    "/usr/lib/postgresql*/bin",
+    "/usr/libexec/postgresql*",
+    // The PostgreSQL project's packages for Red Hat's family.
+    "/usr/pgsql-*/bin",
+    // Homebrew, on both kinds of Macs and on Linux.
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/home/linuxbrew/.linuxbrew/opt/postgresql@*/bin",
+    // Postgres.app; built from source.
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+    "/usr/local/pgsql/bin",
 ];
 
 impl Part {
@@ -49,7 +58,7 @@ impl Part {
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         let path = env::var_os("PATH").unwrap_or_default();
         let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
-        folders.extend(HOMES.iter().flat_map(|home| versions(Path::new(home))));
+        folders.extend(HOMES.into_iter().flat_map(folders_like));
         folders
             .into_iter()
             .map(|folder| folder.join(name))
@@ -84,15 +93,20 @@ pub fn everything_is_required() -> bool {
     env::var("RESPITE_TEST_REQUIRE").is_ok_and(|what| what == "all")
 }
 
-/// `HOME/VERSION/bin`, the highest version first.
-fn versions(home: &Path) -> Vec<PathBuf> {
-    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(home)
+/// The folders that a pattern with one `*` for a version means, the highest version first.
+fn folders_like(pattern: &str) -> Vec<PathBuf> {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return vec![PathBuf::from(pattern)];
+    };
+    let (parent, prefix) = before.rsplit_once('/').unwrap_or(("", before));
+    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(parent)
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| {
-            let version = entry.file_name().to_str()?.parse().ok()?;
-            Some((version, entry.path().join("bin")))
+            let name = entry.file_name().into_string().ok()?;
+            let version = name.strip_prefix(prefix)?.parse().ok()?;
+            Some((version, entry.path().join(after.trim_start_matches('/'))))
         })
         .collect();
     versions.sort();
@@ -101,4 +115,25 @@ fn versions(home: &Path) -> Vec<PathBuf> {
         .rev()
         .map(|(_, folder)| folder)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_version_comes_first_and_nothing_else_is_taken_for_one() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["pgsql-9", "pgsql-15", "pgsql-old", "pgsql", "16"] {
+            fs::create_dir(home.path().join(name)).unwrap();
+        }
+        let home = home.path().display().to_string();
+        let found = folders_like(&format!("{home}/pgsql-*/bin"));
+        let expected =
+            ["15", "9"].map(|version| PathBuf::from(format!("{home}/pgsql-{version}/bin")));
+        assert_eq!(found, expected);
+        let found = folders_like(&format!("{home}/*/bin"));
+        assert_eq!(found, [PathBuf::from(format!("{home}/16/bin"))]);
+        assert!(folders_like("/nowhere/*/bin").is_empty());
+    }
 }

@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::part::POSTGRESQL;
+use crate::{part::POSTGRESQL, wire::Wire};
 
 /// Who the database belongs to.
 const OWNER: &str = "respite";
@@ -153,15 +153,34 @@ impl Cluster {
         Ok(format!("postgres://{OWNER}@{}/{name}", self.address()))
     }
 
+    /// The same database as this address means, through a wire.
+    ///
+    /// # Errors
+    /// The address is none of this server's.
+    pub fn through(&self, wire: &Wire, database: &str) -> Result<String> {
+        let own = self.address();
+        ensure!(database.contains(&own), "the database is elsewhere");
+        Ok(database.replace(&own, &wire.address()))
+    }
+
     /// Tells the server to do something, as its administrator.
     ///
     /// # Errors
     /// It refuses.
     pub fn sql(&self, sql: &str) -> Result<String> {
+        self.sql_in("postgres", sql)
+    }
+
+    /// The same in one database; this may also be its address.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub fn sql_in(&self, database: &str, sql: &str) -> Result<String> {
+        let name = database.rsplit('/').next().unwrap_or(database);
         let psql = POSTGRESQL.program("psql").context("no psql")?;
         let done = Command::new(psql)
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
-            .args(["-U", OWNER, "-d", "postgres", "-XqtA", "-c", sql])
+            .args(["-U", OWNER, "-d", name, "-XqtA", "-c", sql])
             .output()?;
         ensure!(
             done.status.success(),
@@ -185,6 +204,39 @@ impl Cluster {
     /// As [`Cluster::stop`].
     pub fn kill(&self) -> Result<()> {
         self.tell("kill")
+    }
+
+    /// Lets all of its processes stand still, with their connections open.
+    ///
+    /// # Errors
+    /// They cannot be found or sent a signal.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// As [`Cluster::freeze`].
+    pub fn thaw(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    /// The main process gets it first, so that it starts no others meanwhile.
+    fn signal(&self, signal: &str) -> Result<()> {
+        let file = fs::read_to_string(self.directory.join("data/postmaster.pid"))?;
+        let main = file.lines().next().context("no main process")?;
+        let send = |processes: &[String]| {
+            let mut kill = Command::new("kill");
+            kill.arg(signal).args(processes).stderr(Stdio::null());
+            kill.status().context("no kill")
+        };
+        ensure!(send(&[main.to_owned()])?.success(), "no signal was sent");
+        let children = children(main)?;
+        ensure!(!children.is_empty(), "no processes serve");
+        // One that has ended meanwhile is none of them any more.
+        send(&children)?;
+        Ok(())
     }
 
     /// Starts it again on the same directory and port, and waits until it answers.
@@ -246,6 +298,22 @@ impl Drop for Cluster {
         }
         let _ = keeper.process.wait();
     }
+}
+
+/// The processes that this one has started.
+fn children(parent: &str) -> Result<Vec<String>> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        // `PID (NAME) STATE PARENT …`
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent_of = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        if parent_of == Some(parent) {
+            children.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(children)
 }
 
 /// PostgreSQL refuses to run as root: then somebody without rights owns the directory and runs it.
