@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     compact,
     engine::{Engine, StoreError},
-    postgres::Postgres,
+    postgres::{self, Postgres},
     redb::Redb,
     sled::Sled,
 };
@@ -65,6 +65,15 @@ impl Address {
                     .await
             }
             Self::Postgres(url) => Ok(Arc::new(Postgres::open(url).await?)),
+        }
+    }
+
+    /// The same address, without a password in it.
+    #[must_use]
+    pub fn without_password(&self) -> Self {
+        match self {
+            Self::Postgres(url) => Self::Postgres(postgres::without_password(url)),
+            other => other.clone(),
         }
     }
 

@@ -43,7 +43,7 @@ pub trait Engine: Send + Sync {
     /// returns, the writes are durable and visible to every later read.
     async fn commit(&self, writes: WriteSet) -> Result<Vec<u64>, StoreError>;
 
-    /// Tells when a list grows, whoever appended.
+    /// Tells when a list grows, whoever appended. Where several processes append, it sometimes tells for nothing.
     fn watch(&self, list: Vec<u8>) -> Watch;
 
     /// A consistent view of everything, for backup and migration.
@@ -178,16 +178,6 @@ impl Cell {
     pub fn number(mut bytes: Vec<u8>, number: u64) -> Vec<u8> {
         bytes.extend_from_slice(&number.to_be_bytes());
         bytes
-    }
-
-    /// The final bytes, once the numbers are known. `None` if the cell refers to an append that has none yet.
-    pub fn resolve(self, numbers: &[u64]) -> Option<Vec<u8>> {
-        match self.number_of {
-            None => Some(self.bytes),
-            Some(index) => numbers
-                .get(index)
-                .map(|number| Self::number(self.bytes, *number)),
-        }
     }
 }
 

@@ -4,22 +4,31 @@
 //! each other's way is told in [`writer`]; how a process hears of what another one has written, in [`wake`].
 
 mod connect;
+mod hosts;
+mod locked;
+mod readers;
 mod schema;
+mod session;
+mod url;
 mod wake;
 mod writer;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool, PoolError};
 use tokio::{
     sync::{Mutex, mpsc},
     task::AbortHandle,
 };
 use tokio_postgres::{Row, types::ToSql};
 
-pub use self::connect::Target;
-use self::{connect::Connected, wake::Wake, writer::Writer};
+pub use self::url::without_password;
+use self::{
+    connect::{Connected, Target},
+    readers::Readers,
+    wake::Wake,
+    writer::Writer,
+};
 use super::{
     engine::{Engine, Pair, Snapshot, Span, StoreError, WriteSet, head_key, head_number},
     group::{self, Job, MAX_QUEUED_COMMITS},
@@ -29,14 +38,35 @@ use super::{
 /// How many groups of commits a process may have under way. The second goes on while the first one is being synced.
 const WRITERS: usize = 2;
 
-/// How long a read may take.
-const MAX_READ_WAIT: Duration = Duration::from_secs(30);
+/// How long the database may take. One that hangs and keeps its connections must not hold anybody for ever.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    /// Until a connection is made, or one of those that read is free.
+    connection: Duration,
+    /// For a read, a page of a snapshot, or a step of the schema.
+    read: Duration,
+    /// For a group of commits.
+    group: Duration,
+    /// From one look at the lists that somebody waits for to the next.
+    look: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            connection: Duration::from_secs(5),
+            read: Duration::from_secs(30),
+            group: Duration::from_secs(30),
+            look: Duration::from_secs(5),
+        }
+    }
+}
 
 /// The store in a PostgreSQL database.
 ///
 /// Dropping it finishes what is queued.
 pub struct Postgres {
-    pool: Pool,
+    readers: Readers,
     target: Arc<Target>,
     watchers: Watchers,
     queue: mpsc::Sender<Job>,
@@ -49,12 +79,16 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Unavailable`] if the database cannot be reached, lets nobody in, or was written by a newer version.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let target = Arc::new(Target::parse(url)?);
+        Self::open_with(url, Waits::default()).await
+    }
+
+    async fn open_with(url: &str, waits: Waits) -> Result<Self, StoreError> {
+        let target = Arc::new(Target::parse(url, waits)?);
         let mut first = target.connect().await?;
-        schema::bring_up_to_date(&mut first.client).await?;
-        let pool = target.pool()?;
+        in_time(waits.read, schema::bring_up_to_date(&mut first.client)).await??;
+        let readers = target.readers()?;
         let watchers = Watchers::default();
-        let (wake, waking) = Wake::start(target.clone(), pool.clone(), watchers.clone());
+        let (wake, waking) = Wake::start(target.clone(), readers.clone(), watchers.clone()).await?;
         let (queue, jobs) = mpsc::channel(MAX_QUEUED_COMMITS);
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..WRITERS {
@@ -62,7 +96,7 @@ impl Postgres {
             tokio::spawn(writer.run(jobs.clone()));
         }
         Ok(Self {
-            pool,
+            readers,
             target,
             watchers,
             queue,
@@ -81,7 +115,7 @@ impl Drop for Postgres {
 impl Engine for Postgres {
     async fn get(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         const GET: &str = "SELECT key, value FROM respite_entries WHERE key = ANY($1)";
-        let found = read(&self.pool, GET, &[&keys]).await?;
+        let found = self.readers.read(GET, &[&keys]).await?;
         let mut found: HashMap<_, _> = found.iter().map(pair).collect::<Result<_, _>>()?;
         let last = keys.len().saturating_sub(1);
         Ok(keys
@@ -118,7 +152,7 @@ impl Engine for Postgres {
         };
         let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&span.from, &limit];
         parameters.extend(span.to.as_ref().map(|to| to as &(dyn ToSql + Sync)));
-        let rows = read(&self.pool, sql, &parameters).await?;
+        let rows = self.readers.read(sql, &parameters).await?;
         rows.iter().map(pair).collect()
     }
 
@@ -136,19 +170,22 @@ impl Engine for Postgres {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
+            SET LOCAL idle_in_transaction_session_timeout = 0; SELECT 1";
+        let most = self.target.waits.read;
         let connected = self.target.connect().await?;
-        connected
-            .client
-            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0; SELECT 1")
-            .await
+        in_time(most, connected.client.batch_execute(BEGIN))
+            .await?
             .map_err(|error| explain(&error))?;
-        Ok(Box::new(PostgresSnapshot { connected }))
+        Ok(Box::new(PostgresSnapshot { connected, most }))
     }
 }
 
 /// What the database was at one moment: a transaction that stays open as long as this lives.
 struct PostgresSnapshot {
     connected: Connected,
+    /// How long a page may take.
+    most: Duration,
 }
 
 #[async_trait]
@@ -160,7 +197,8 @@ impl Snapshot for PostgresSnapshot {
             key
         });
         let sql = "SELECT key, value FROM respite_entries WHERE key >= $1 ORDER BY key LIMIT $2";
-        let rows = self.connected.client.query(sql, &[&after, &limit]).await;
+        let asked: [&(dyn ToSql + Sync); 2] = [&after, &limit];
+        let rows = in_time(self.most, self.connected.client.query(sql, &asked)).await?;
         rows.map_err(|error| explain(&error))?
             .iter()
             .map(pair)
@@ -168,54 +206,10 @@ impl Snapshot for PostgresSnapshot {
     }
 }
 
-/// Reads through a connection of the pool. One that has ended while nobody used it is replaced, once.
-async fn read(
-    pool: &Pool,
-    sql: &str,
-    parameters: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Row>, StoreError> {
-    match read_once(pool, sql, parameters).await {
-        Err(Trouble::Ended) => read_once(pool, sql, parameters).await,
-        result => result,
-    }
-    .map_err(|trouble| match trouble {
-        Trouble::Ended => StoreError::Unavailable("the connection to the database ended".into()),
-        Trouble::Other(error) => error,
-    })
-}
-
-enum Trouble {
-    Ended,
-    Other(StoreError),
-}
-
-async fn read_once(
-    pool: &Pool,
-    sql: &str,
-    parameters: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Row>, Trouble> {
-    let client = pool
-        .get()
-        .await
-        .map_err(|error| Trouble::Other(no_connection(&error)))?;
-    let query = async {
-        let statement = client.prepare_cached(sql).await?;
-        client.query(&statement, parameters).await
-    };
-    let Ok(result) = tokio::time::timeout(MAX_READ_WAIT, query).await else {
-        // What may still be answered on this connection is nobody's answer any more.
-        drop(Object::take(client));
-        return Err(Trouble::Other(StoreError::Unavailable(
-            "the database did not answer in time".to_owned(),
-        )));
-    };
-    result.map_err(|error| {
-        if client.is_closed() || error.is_closed() {
-            Trouble::Ended
-        } else {
-            Trouble::Other(explain(&error))
-        }
-    })
+/// Waits for the database, and not for ever.
+async fn in_time<T>(most: Duration, answer: impl Future<Output = T>) -> Result<T, StoreError> {
+    let answered = tokio::time::timeout(most, answer).await;
+    answered.map_err(|_| StoreError::Unavailable("the database did not answer in time".to_owned()))
 }
 
 fn pair(row: &Row) -> Result<Pair, StoreError> {
@@ -223,16 +217,6 @@ fn pair(row: &Row) -> Result<Pair, StoreError> {
         row.try_get(0).map_err(|error| explain(&error))?,
         row.try_get(1).map_err(|error| explain(&error))?,
     ))
-}
-
-fn no_connection(error: &PoolError) -> StoreError {
-    match error {
-        PoolError::Backend(error) => explain(error),
-        PoolError::Timeout(_) => {
-            StoreError::Unavailable("no connection to the database became free in time".to_owned())
-        }
-        _ => StoreError::Unavailable("there is no connection to the database".to_owned()),
-    }
 }
 
 /// What the database says, without the values that it says it of.

@@ -9,17 +9,20 @@ use std::{
     time::Duration,
 };
 
-use deadpool_postgres::Pool;
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::{
+    sync::Notify,
+    task::{AbortHandle, JoinHandle},
+};
 
-use super::{connect::Target, pair, read};
+use super::{
+    connect::{Connected, Target},
+    explain, in_time, pair,
+    readers::Readers,
+};
 use crate::store::{
     engine::{StoreError, head_key},
     watch::{ListName, Watchers},
 };
-
-/// How often one looks.
-pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How many heads are looked at in one request.
 const HEADS_AT_ONCE: usize = 500;
@@ -48,23 +51,30 @@ struct Pending {
 }
 
 impl Wake {
-    /// Starts to tell, to listen and to look. It ends when the tasks are aborted.
-    pub(super) fn start(
+    /// Starts to tell, to listen and to look; when this returns, it listens. It ends when the tasks are aborted.
+    pub(super) async fn start(
         target: Arc<Target>,
-        pool: Pool,
+        readers: Readers,
         watchers: Watchers,
-    ) -> (Self, Vec<AbortHandle>) {
+    ) -> Result<(Self, Vec<AbortHandle>), StoreError> {
         let wake = Self(Arc::new(Pending {
             names: Mutex::default(),
             some: Notify::new(),
             process: format!("{:016x}", RandomState::new().hash_one(0)),
         }));
+        let ear = Ear {
+            own: wake.0.process.clone(),
+            target: target.clone(),
+            watchers: watchers.clone(),
+        };
+        let listening = ear.listen().await?;
         let tasks = [
-            tokio::spawn(wake.clone().keep_telling(pool.clone())),
-            tokio::spawn(wake.clone().keep_listening(target, watchers.clone())),
-            tokio::spawn(keep_looking(pool, watchers)),
+            tokio::spawn(wake.clone().keep_telling(readers.clone())),
+            tokio::spawn(ear.keep_listening(listening)),
+            tokio::spawn(keep_looking(readers, watchers, target.waits.look)),
         ];
-        (wake, tasks.iter().map(|task| task.abort_handle()).collect())
+        let tasks = tasks.iter().map(JoinHandle::abort_handle).collect();
+        Ok((wake, tasks))
     }
 
     /// Tells, soon, that a list has grown.
@@ -78,52 +88,66 @@ impl Wake {
     }
 
     /// While one notification is on its way, the names for the next one gather.
-    async fn keep_telling(self, pool: Pool) {
+    async fn keep_telling(self, readers: Readers) {
         loop {
             self.0.some.notified().await;
             let names = std::mem::take(&mut *self.names());
             for payload in payloads(&self.0.process, names) {
                 let sql = "SELECT pg_notify('respite_grown', $1)";
-                if let Err(error) = read(&pool, sql, &[&payload]).await {
+                if let Err(error) = readers.read(sql, &[&payload]).await {
                     tracing::debug!(%error, "other servers were not told that lists have grown");
                 }
             }
         }
     }
+}
 
-    async fn keep_listening(self, target: Arc<Target>, watchers: Watchers) {
+/// What hears the other processes.
+struct Ear {
+    own: String,
+    target: Arc<Target>,
+    watchers: Watchers,
+}
+
+/// The connection that listens, and the task that ends when it does.
+type Listening = (Connected, JoinHandle<()>);
+
+impl Ear {
+    async fn keep_listening(self, mut listening: Listening) {
+        loop {
+            let (_connected, task) = &mut listening;
+            // However it ended, it does not listen any more.
+            let _ = task.await;
+            listening = self.listen_again().await;
+            // What has grown while nobody listened.
+            self.watchers.anything_may_have_grown();
+        }
+    }
+
+    async fn listen_again(&self) -> Listening {
         let mut pause = SHORTEST_PAUSE;
         loop {
-            let (own, heard) = (self.0.process.clone(), watchers.clone());
-            match listen(&target, move |payload| hear(&payload, &own, &heard)).await {
-                Ok((connected, task)) => {
-                    pause = SHORTEST_PAUSE;
-                    // What has grown while nobody listened.
-                    watchers.anything_may_have_grown();
-                    let _ = task.await;
-                    drop(connected);
-                }
+            tokio::time::sleep(pause).await;
+            match self.listen().await {
+                Ok(listening) => return listening,
                 Err(error) => {
                     tracing::debug!(%error, "nobody listens to what other servers tell");
                 }
             }
-            tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-}
 
-async fn listen(
-    target: &Target,
-    heard: impl Fn(String) + Send + 'static,
-) -> Result<(super::Connected, tokio::task::JoinHandle<()>), StoreError> {
-    let (connected, task) = target.connect_with(heard).await?;
-    connected
-        .client
-        .batch_execute("LISTEN respite_grown")
-        .await
-        .map_err(|error| super::explain(&error))?;
-    Ok((connected, task))
+    async fn listen(&self) -> Result<Listening, StoreError> {
+        let (own, watchers) = (self.own.clone(), self.watchers.clone());
+        let heard = move |payload: String| hear(&payload, &own, &watchers);
+        let (connected, task) = self.target.connect_with(heard).await?;
+        let begun = connected.client.batch_execute("LISTEN respite_grown");
+        in_time(self.target.waits.connection, begun)
+            .await?
+            .map_err(|error| explain(&error))?;
+        Ok((connected, task))
+    }
 }
 
 /// `PROCESS NAME NAME …`, or `PROCESS *`.
@@ -158,14 +182,14 @@ fn hear(payload: &str, own: &str, watchers: &Watchers) {
 
 /// Looks at the heads of what somebody waits for. Whoever has begun to wait since the last look is woken once, as nobody
 /// knows from when on they wait.
-async fn keep_looking(pool: Pool, watchers: Watchers) {
+async fn keep_looking(readers: Readers, watchers: Watchers, every: Duration) {
     let mut seen: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::new();
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(every).await;
         let awaited = watchers.awaited();
         let mut now = HashMap::with_capacity(awaited.len());
         for lists in awaited.chunks(HEADS_AT_ONCE) {
-            match heads(&pool, lists).await {
+            match heads(&readers, lists).await {
                 Ok(heads) => now.extend(heads),
                 Err(error) => {
                     tracing::debug!(%error, "the heads of awaited lists cannot be looked at");
@@ -182,12 +206,12 @@ async fn keep_looking(pool: Pool, watchers: Watchers) {
 }
 
 async fn heads(
-    pool: &Pool,
+    readers: &Readers,
     lists: &[Vec<u8>],
 ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, StoreError> {
     let keys: Vec<_> = lists.iter().map(|list| head_key(list)).collect();
     let sql = "SELECT key, value FROM respite_entries WHERE key = ANY($1)";
-    let rows = read(pool, sql, &[&keys]).await?;
+    let rows = readers.read(sql, &[&keys]).await?;
     let mut found: HashMap<_, _> = rows.iter().map(pair).collect::<Result<_, _>>()?;
     Ok(lists
         .iter()
