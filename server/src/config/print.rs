@@ -7,10 +7,15 @@ use super::Config;
 /// The defaults, documented. A setting without a default stands there as a comment with an example.
 const TEMPLATE: &str = include_str!("default.toml");
 
+const PASSWORD_LEFT_OUT: &str = "# The password is left out here. It can stand in a file of its own: \"…?password_file=FILE\".\n";
+
 impl Config {
-    /// The whole configuration as a commented TOML file, which is read back as the same.
+    /// The whole configuration as a commented TOML file, which is read back as the same, but for a password in the
+    /// store's address.
     pub fn to_commented_toml(&self) -> String {
-        let values = Table::try_from(self).unwrap_or_default();
+        let mut shown = self.clone();
+        shown.store = self.store.without_password();
+        let values = Table::try_from(&shown).unwrap_or_default();
         let mut section = None;
         let mut out = String::with_capacity(TEMPLATE.len() * 2);
         for line in TEMPLATE.lines() {
@@ -23,6 +28,9 @@ impl Config {
                         None => values.get(key),
                         Some(section) => section.get(key),
                     };
+                    if section.is_none() && key == "store" && shown.store != self.store {
+                        out.push_str(PASSWORD_LEFT_OUT);
+                    }
                     out.push_str(&written(key, value, line));
                 }
                 None => out.push_str(line),
@@ -110,5 +118,17 @@ mod tests {
         let printed = config.to_commented_toml();
         assert_eq!(Config::parse(&printed, "printed").unwrap(), config);
         assert!(printed.contains("# The certificate chain"));
+    }
+
+    #[test]
+    fn the_password_of_a_database_is_not_printed() {
+        let written = |store| Config::parse(&format!("store = {store:?}"), "written").unwrap();
+        let mut config = written("postgres://u:hunter2@h/d?readers=3");
+        let printed = config.to_commented_toml();
+        assert!(!printed.contains("hunter2"), "{printed}");
+        assert!(printed.contains(&format!("{PASSWORD_LEFT_OUT}store = ")));
+        config.store = written("postgres://u@h/d?readers=3").store;
+        assert_eq!(Config::parse(&printed, "printed").unwrap(), config);
+        assert!(!config.to_commented_toml().contains(PASSWORD_LEFT_OUT));
     }
 }
