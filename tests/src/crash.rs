@@ -5,6 +5,7 @@ mod key_claims;
 mod messages;
 mod prompts;
 mod settings;
+mod stage;
 mod uploads;
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive, time::Duration};
@@ -16,20 +17,32 @@ use serde_json::json;
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use self::actor::Actor;
+pub use self::stage::Blow;
+use self::{actor::Actor, stage::Stage};
 use crate::{
-    place::{Place, Program, free_address},
+    engine::Engine,
+    place::{Place, Program},
     raw::{Raw, THERAPY, text_at},
 };
 
 /// How many violations are told in words; further ones are only counted.
 const MAX_TOLD: usize = 20;
 
+/// What is acknowledged.
+const KINDS: [&str; 5] = ["messages", "prompts", "key claims", "uploads", "settings"];
+
+/// How many times as many rounds as planned there may be, until enough was acknowledged.
+const MOST_TIMES: u32 = 10;
+
 /// How often, and under how much load.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How often something is killed.
+    /// How often something is struck.
     pub rounds: u32,
+    /// There are more rounds, up to ten times as many, until each kind of load was acknowledged this often.
+    pub acknowledged: u64,
+    /// What is struck, in turn.
+    pub blows: Vec<Blow>,
     /// Clients of one therapist, each in a room with her; both write in it at the same time.
     pub clients: usize,
     /// How many milliseconds everything lives under load, at random.
@@ -89,6 +102,8 @@ impl fmt::Display for Violation {
 pub struct Outcome {
     /// What was acknowledged, by kind.
     pub acknowledged: BTreeMap<&'static str, u64>,
+    /// How many rounds there were.
+    pub rounds: u32,
     /// Requests whose answer nobody has heard, because of a crash.
     pub unheard: u64,
     /// What must never happen, and how often it did.
@@ -98,6 +113,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// How often that kind was acknowledged which was acknowledged least.
+    pub fn least(&self) -> u64 {
+        let counts = KINDS.map(|kind| self.acknowledged.get(kind).copied().unwrap_or_default());
+        counts.into_iter().min().unwrap_or_default()
+    }
+
     fn heard(&mut self, what: &'static str) {
         *self.acknowledged.entry(what).or_default() += 1;
     }
@@ -122,35 +143,39 @@ impl Outcome {
     }
 }
 
-/// Runs the plan with the real program in this place.
+/// Runs the plan with the real program on a new store of this engine's.
 ///
 /// # Errors
-/// The load cannot be made: something is refused that should not be, or the server does not come back.
-pub async fn run(place: &Place, plan: &Plan) -> Result<Outcome> {
+/// The load cannot be made: something is refused that should not be, or what was struck does not come back.
+pub async fn run(engine: Engine, plan: &Plan) -> Result<Outcome> {
     let mut random = StdRng::seed_from_u64(plan.seed);
-    let address = free_address()?;
-    let mut server = place.serve_at(&address).await?;
-    let mut actors = gather(&server, plan.clients).await?;
+    let mut stage = Stage::set(engine, &plan.blows).await?;
+    let mut actors = gather(&stage.server, plan.clients).await?;
     let mut outcome = Outcome::default();
-    for round in 1..=plan.rounds {
+    let mut blows = plan.blows.iter().cycle();
+    loop {
+        outcome.rounds += 1;
+        let round = outcome.rounds;
+        let blow = *blows.next().context("nothing is to be struck")?;
         let lives = Duration::from_millis(random.random_range(plan.lives.clone()));
-        actors = work_until_the_kill(actors, server, lives, &mut outcome)
+        actors = work_until_the_blow(actors, &mut stage, blow, lives, &mut outcome)
             .await
             .with_context(|| format!("round {round}"))?;
-        server = place
-            .serve_at(&address)
-            .await
-            .with_context(|| format!("after round {round}"))?;
-        let last = round == plan.rounds;
+        let enough =
+            outcome.least() >= plan.acknowledged || round >= plan.rounds.saturating_mul(MOST_TIMES);
+        let last = round >= plan.rounds && enough;
         for actor in &mut actors {
             actor
                 .check(last, &mut outcome)
                 .await
                 .with_context(|| format!("after round {round}"))?;
         }
+        if last {
+            break;
+        }
     }
-    server.stop().await?;
-    scan(place, &mut outcome).await?;
+    let ended = stage.end().await?;
+    scan(&ended.place, &mut outcome).await?;
     Ok(outcome)
 }
 
@@ -173,10 +198,11 @@ async fn scan(place: &Place, outcome: &mut Outcome) -> Result<()> {
     Ok(())
 }
 
-/// Lets everybody work until the server is killed.
-async fn work_until_the_kill(
+/// Lets everybody work until the blow, and waits until all is back.
+async fn work_until_the_blow(
     actors: Vec<Actor>,
-    server: Program,
+    stage: &mut Stage,
+    blow: Blow,
     lives: Duration,
     outcome: &mut Outcome,
 ) -> Result<Vec<Actor>> {
@@ -191,7 +217,7 @@ async fn work_until_the_kill(
         });
     }
     sleep(lives).await;
-    server.kill().await?;
+    stage.strike(blow).await?;
     end.cancel();
     let mut back = Vec::new();
     for done in working.join_all().await {
@@ -199,6 +225,7 @@ async fn work_until_the_kill(
         outcome.add(theirs);
         back.push(actor);
     }
+    stage.restore(blow).await?;
     Ok(back)
 }
 

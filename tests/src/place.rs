@@ -216,6 +216,11 @@ impl Program {
 
     /// Kills it at once.
     pub async fn kill(mut self) -> Result<()> {
+        self.strike().await
+    }
+
+    /// The same, for somebody who keeps what is known of it.
+    pub async fn strike(&mut self) -> Result<()> {
         self.child.kill().await?;
         Ok(())
     }
