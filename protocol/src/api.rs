@@ -1,4 +1,5 @@
-//! The therapy endpoints, under `/_matrix/client/unstable/chat.respite/`, one a file.
+//! The therapy endpoints, under `/_matrix/client/unstable/chat.respite/`, one a file; and those of the specification that
+//! ruma lacks.
 //!
 //! Each module has ruma's `Request` and `Response`, so that the server's and the client's side
 //! are one definition. Times are milliseconds since the epoch and are named `*_ts`; durations are
@@ -12,6 +13,7 @@ pub mod delete_document;
 pub mod list_documents;
 pub mod list_invites;
 pub mod list_prompts;
+pub mod mutual_rooms;
 pub mod postpone_prompt;
 pub mod revoke_invite;
 pub mod schedule_prompt;
