@@ -1,4 +1,5 @@
-//! The therapy endpoints, under `/_matrix/client/unstable/chat.respite/`, one a file.
+//! The therapy endpoints, under `/_matrix/client/unstable/chat.respite/`, one a file; and those of the specification that
+//! ruma lacks.
 //!
 //! Each module has ruma's `Request` and `Response`, so that the server's and the client's side
 //! are one definition. Times are milliseconds since the epoch and are named `*_ts`; durations are

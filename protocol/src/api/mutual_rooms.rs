@@ -1,5 +1,7 @@
-//! `GET /_matrix/client/v1/mutual_rooms`, of which ruma knows an earlier form only: the one endpoint here that is
-//! Matrix's and not ours.
+//! `GET /_matrix/client/v1/mutual_rooms`
+//!
+//! The rooms that the caller shares with somebody, page by page. An endpoint of the specification, of which ruma knows an
+//! earlier form only; that one's path is served too.
 
 use ruma::{
     OwnedRoomId, OwnedUserId, UInt,
@@ -24,7 +26,7 @@ pub struct Request {
     pub user_id: OwnedUserId,
     /// Where to go on.
     #[ruma_api(query)]
-    #[serde(alias = "batch_token")]
+    #[serde(alias = "batch_token", skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
 }
 
@@ -43,14 +45,24 @@ pub struct Response {
     pub next_batch_token: Option<String>,
 }
 
+impl Request {
+    /// Asks for the first page of the rooms shared with somebody.
+    pub fn new(user_id: OwnedUserId) -> Self {
+        Self {
+            user_id,
+            from: None,
+        }
+    }
+}
+
 impl Response {
-    /// A page of rooms, of so many in all, and where to go on.
-    pub fn new(joined: Vec<OwnedRoomId>, count: UInt, next_batch: Option<String>) -> Self {
+    /// A page of so many rooms, and where to go on.
+    pub fn new(joined: Vec<OwnedRoomId>, count: UInt, next: Option<String>) -> Self {
         Self {
             joined,
             count,
-            next_batch_token: next_batch.clone(),
-            next_batch,
+            next_batch: next.clone(),
+            next_batch_token: next,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /_matrix/client/v1/mutual_rooms`: the rooms that one shares with somebody.
+//! The rooms that one shares with somebody.
 
 use axum::Router;
 use respite_protocol::api::mutual_rooms::{Request, Response};
