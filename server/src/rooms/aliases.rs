@@ -60,10 +60,7 @@ pub async fn resolve(app: &App, alias: &RoomAliasId) -> Result<OwnedRoomId> {
 pub async fn room_of(app: &App, named: OwnedRoomOrAliasId) -> Result<OwnedRoomId> {
     match OwnedRoomId::try_from(named) {
         Ok(room) => Ok(room),
-        Err(alias) => {
-            let alias = OwnedRoomAliasId::try_from(alias).map_err(|_| no_such_alias())?;
-            resolve(app, &alias).await
-        }
+        Err(alias) => resolve(app, &alias).await,
     }
 }
 
