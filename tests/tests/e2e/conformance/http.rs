@@ -42,6 +42,55 @@ async fn what_is_not_there_is_unrecognized() -> Result<()> {
     Ok(())
 }
 
+/// What the specification has and this server does not: what would have to be read, or to be asked of other servers.
+const REFUSED: [(&str, &str); 26] = [
+    ("POST", "v3/account/3pid/add"),
+    ("POST", "v3/account/3pid/bind"),
+    ("POST", "v3/account/3pid/delete"),
+    ("POST", "v3/account/3pid/unbind"),
+    ("POST", "v3/account/3pid/email/requestToken"),
+    ("POST", "v3/account/3pid/msisdn/requestToken"),
+    ("POST", "v1/appservice/x/ping"),
+    ("PUT", "v3/directory/list/appservice/x/!x:localhost"),
+    ("GET", "v1/media/preview_url?url=x"),
+    ("GET", "/_matrix/media/v3/download/localhost/x"),
+    ("GET", "/_matrix/media/v3/download/localhost/x/x"),
+    ("GET", "/_matrix/media/v3/thumbnail/localhost/x"),
+    ("GET", "/_matrix/media/v3/preview_url?url=x"),
+    ("GET", "v3/events"),
+    ("GET", "v3/events/$x"),
+    ("GET", "v3/initialSync"),
+    ("GET", "v3/rooms/!x:localhost/initialSync"),
+    ("POST", "v3/account/password/email/requestToken"),
+    ("POST", "v3/account/password/msisdn/requestToken"),
+    ("POST", "v3/register/email/requestToken"),
+    ("POST", "v3/register/msisdn/requestToken"),
+    ("POST", "v3/search"),
+    ("GET", "v3/thirdparty/protocol/x"),
+    ("GET", "v3/thirdparty/location?alias=x"),
+    ("GET", "v3/thirdparty/user?userid=x"),
+    ("GET", "v1/auth_metadata"),
+];
+
+#[tokio::test]
+async fn what_would_have_to_be_read_is_unrecognized() -> Result<()> {
+    let practice = Practice::open().await?;
+    let nurse = raw::stranger(&practice, "nurse").await?;
+    for (method, path) in REFUSED {
+        let body = (method != "GET").then(|| b"{}".to_vec());
+        nurse
+            .ask(method.parse()?, path, body)
+            .await?
+            .refused(404, "M_UNRECOGNIZED")
+            .map_err(|error| error.context(path))?;
+    }
+    nurse
+        .post("v3/account/3pid", json!({}))
+        .await?
+        .refused(405, "M_UNRECOGNIZED")?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn browsers_may_ask_from_anywhere_even_for_what_is_not_there() -> Result<()> {
     let practice = Practice::open().await?;
