@@ -35,13 +35,14 @@ use crate::{
 pub const MAX_JSON_BODY: usize = 4 * 1024 * 1024;
 
 /// How the paths of requests end that cost more than others, or reach people who have not asked for it.
-const COSTLY: [&str; 8] = [
+const COSTLY: [&str; 9] = [
     "/createRoom",
     "/invite",
     "/keys/claim",
     "/keys/upload",
     "/knock/{room_id_or_alias}",
     "/publicRooms",
+    "/rooms/{room_id}/upgrade",
     "/user_directory/search",
     "/chat.respite/rooms",
 ];

@@ -16,7 +16,7 @@ pub use self::{
         Incoming, KEPT_NOTIFICATIONS, forget_room, newest_unread, notify_in, read_up_to_in, trim,
         unread,
     },
-    rules::ruleset,
+    rules::{room_follows_in, ruleset},
 };
 use crate::{
     state::App,

@@ -21,7 +21,9 @@ mod reading;
 mod redaction;
 pub mod relations;
 mod send;
+mod spaces;
 pub mod state;
+mod summary;
 pub mod timeline;
 pub mod version;
 
@@ -40,6 +42,8 @@ pub fn router() -> Router<App> {
         .merge(reading::router())
         .merge(timeline::router())
         .merge(relations::router())
+        .merge(spaces::router())
+        .merge(summary::router())
 }
 
 /// Where a state event with an empty key is found too.

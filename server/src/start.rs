@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     inbox::token::EPOCH,
     limits::Limiter,
-    rooms::cache::RoomCache,
+    rooms::{cache::RoomCache, relations},
     state::{App, Parts},
     store::{Address, Engine, STORE_FILE, Store, StoreError, Table, filling},
 };
@@ -96,6 +96,7 @@ pub async fn open(config: Config, options: Options) -> anyhow::Result<Opened> {
         identity.server_name
     );
     let blobs = open_blobs(&config).await?;
+    relations::index(&store).await?;
     Ok(Opened {
         app: assemble(config, options, store, &identity, blobs).await?,
         first_start,

@@ -3,7 +3,7 @@
 use axum::Router;
 use respite_protocol::ciphertext;
 use ruma::{
-    UserId,
+    RoomId, UserId,
     api::client::push::{
         delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled,
         get_pushrules_all, get_pushrules_global_scope, set_pushrule, set_pushrule_actions,
@@ -25,7 +25,7 @@ use crate::{
     gate,
     inbox::{self, Entry},
     state::App,
-    store::{Store, StoreError},
+    store::{Store, StoreError, Tx},
 };
 
 /// Most rules that a user has, the specification's among them.
@@ -250,20 +250,49 @@ async fn change(
                 None => Ruleset::server_default(user),
             };
             change(&mut rules)?;
-            let text = gate::text(&rules)?;
-            if text.len() > MAX_RULES_BYTES {
-                return Err(too_much());
-            }
-            tx.put(&PUSH_RULES, user, &text)?;
-            inbox::deliver(
-                &mut tx,
-                user,
-                Entry::AccountData(None, "m.push_rules".to_owned()),
-            )?;
+            keep(&mut tx, user, &rules)?;
             Ok::<_, Error>((tx, ()))
         })
         .await?;
     Ok(())
+}
+
+fn keep(tx: &mut Tx, user: &UserId, rules: &Ruleset) -> Result<()> {
+    let text = gate::text(rules)?;
+    if text.len() > MAX_RULES_BYTES {
+        return Err(too_much());
+    }
+    tx.put(&PUSH_RULES, user, &text)?;
+    let changed = Entry::AccountData(None, "m.push_rules".to_owned());
+    inbox::deliver(tx, user, changed)?;
+    Ok(())
+}
+
+/// Gives a room the rule that its user has for another one, whose place it has taken.
+///
+/// # Errors
+/// The store's.
+pub async fn room_follows_in(tx: &mut Tx, user: &UserId, old: &RoomId, new: &RoomId) -> Result<()> {
+    let Some(own) = tx.get(&PUSH_RULES, user).await? else {
+        return Ok(());
+    };
+    let mut rules = parse(user, &own);
+    let Some(rule) = rules.room.iter().find(|rule| rule.rule_id == old) else {
+        return Ok(());
+    };
+    let full = rules.iter().count() >= MAX_RULES;
+    if full || rules.room.iter().any(|rule| rule.rule_id == new) {
+        return Ok(());
+    }
+    let enabled = rule.enabled;
+    let same = NewSimplePushRule::new(new.to_owned(), rule.actions.clone());
+    rules
+        .insert(NewPushRule::Room(same), None, None)
+        .map_err(not_inserted)?;
+    rules
+        .set_enabled(RuleKind::Room, new.as_str(), enabled)
+        .map_err(|_| no_such_rule())?;
+    keep(tx, user, &rules)
 }
 
 /// A new rule as the gate lets it through.

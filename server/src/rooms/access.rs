@@ -16,7 +16,7 @@ use super::{
     membership, no_such_event, not_in_room,
     state::{self, ROOMS, RoomState},
 };
-use crate::{error::Result, state::App};
+use crate::{account_data, error::Result, state::App};
 
 /// Proof that a user was in a room when the request came.
 pub struct Joined {
@@ -54,6 +54,7 @@ pub struct Readable {
     pub user: OwnedUserId,
     history: History,
     erased: BTreeSet<OwnedUserId>,
+    ignored: BTreeSet<OwnedUserId>,
 }
 
 /// Finds out what a user may read of a room, by its history visibility and what they were in it when: members, people
@@ -74,11 +75,13 @@ pub async fn readable(app: &App, user: &UserId, room_id: &RoomId) -> Result<Read
     if !open && (forgotten || !history.was_joined()) {
         return Err(not_in_room());
     }
+    let ignored = account_data::ignored_by(&app.store, std::iter::once(user));
     Ok(Readable {
         room_id: room_id.to_owned(),
         user: user.to_owned(),
         erased: erased(&app.store, room_id).await?,
         history,
+        ignored: ignored.await?.pop().unwrap_or_default(),
     })
 }
 
@@ -86,6 +89,23 @@ impl Readable {
     /// Whether the user may read the event at this position.
     pub fn sees(&self, position: u64) -> bool {
         self.history.sees(position)
+    }
+
+    /// Whether the user does not want to read this, because they ignore its sender. State is never left out.
+    ///
+    /// [Ignoring users](https://spec.matrix.org/v1.18/client-server-api/#ignoring-users)
+    pub fn ignores(&self, event: &StoredEvent) -> bool {
+        event.state_key.is_none() && self.ignores_user(&event.sender)
+    }
+
+    /// Whether the user ignores somebody.
+    pub fn ignores_user(&self, user: &UserId) -> bool {
+        self.ignored.contains(user)
+    }
+
+    /// Whom the user ignores.
+    pub fn ignored(&self) -> impl Iterator<Item = &UserId> {
+        self.ignored.iter().map(|user| &**user)
     }
 
     /// The first position that the user may read.

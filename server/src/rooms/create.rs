@@ -3,9 +3,11 @@
 //! [Specification](https://spec.matrix.org/v1.18/client-server-api/#creation)
 
 mod endpoint;
+mod upgrade;
 
 use std::collections::BTreeMap;
 
+use axum::Router;
 use respite_protocol::{TherapyKind, therapy};
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, OwnedRoomId, OwnedUserId,
@@ -18,13 +20,17 @@ use ruma::{
     room_version_rules::AuthorizationRules,
 };
 
-pub(super) use self::endpoint::router;
 use super::{aliases, append::NewEvent, draft::Draft, membership, published, version};
 use crate::{
     error::{Error, Result},
     state::App,
     store::Tx,
 };
+
+/// The endpoints.
+pub(super) fn router() -> Router<App> {
+    endpoint::router().merge(upgrade::router())
+}
 
 /// A room that is to be made.
 #[derive(Clone, Debug)]
@@ -45,6 +51,8 @@ pub struct NewRoom {
     pub power_levels: CanonicalJsonObject,
     /// Further state; takes the place of what the fields above say.
     pub state: Vec<NewEvent>,
+    /// What comes after all of this.
+    pub afterwards: Vec<NewEvent>,
     /// Who is invited (`invite`) or in the room from the beginning (`join`).
     pub members: Vec<(OwnedUserId, MembershipState)>,
     /// Whether the invitations say that this is a conversation between two.
@@ -66,6 +74,7 @@ impl Default for NewRoom {
             powers: BTreeMap::new(),
             power_levels: CanonicalJsonObject::new(),
             state: Vec::new(),
+            afterwards: Vec::new(),
             members: Vec::new(),
             is_direct: false,
             alias: None,
@@ -157,7 +166,8 @@ pub async fn create_in(
             NewEvent::state("m.room.member", creator.as_str(), own),
         )
         .await?;
-    for event in beginning(&room, creator, &rules) {
+    let further = room.afterwards.iter().cloned();
+    for event in beginning(&room, creator, &rules).into_iter().chain(further) {
         draft.push(tx, creator, event).await.map_err(unfitting)?;
     }
     for (user, state) in &room.members {
@@ -187,6 +197,9 @@ pub async fn create_in(
         }
     }
     let room_id = draft.room_id().to_owned();
+    if let Some(old) = membership::predecessor(draft.state()) {
+        membership::follow_in(tx, creator, &old, &room_id).await?;
+    }
     let _ = draft.close(tx)?;
     if let Some(alias) = &room.alias {
         aliases::add_in(tx, alias.alias(), &room_id, creator)

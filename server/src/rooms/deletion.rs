@@ -11,7 +11,7 @@ use super::{
     event::{EVENT_POSITIONS, TIMELINE},
     membership::{MEMBERSHIPS, Membership},
     published::PUBLISHED,
-    relations::RELATIONS,
+    relations,
     state::{self, ROOMS, Room, STATE},
 };
 use crate::{
@@ -196,7 +196,7 @@ pub async fn forget_member(
 /// # Errors
 /// The store's.
 pub async fn erase_events(store: &Store, room: &RoomId, most: usize) -> Result<bool, StoreError> {
-    if store.erase(&RELATIONS, (room,), most).await? > 0
+    if relations::erase(store, room, most).await?
         || store.erase(&ERASED, (room,), most).await? > 0
         || store.erase(&STATE, (room,), most).await? > 0
     {

@@ -189,7 +189,7 @@ impl<'a> Draft<'a> {
         let pdu = Pdu::new(self.seal(sender, event)?)?;
         authorise(self.app, &self.state, &pdu)?;
         if let Some(redaction) = redaction {
-            self.rewritten |= redaction.write(tx, &self.state, &pdu.event)?;
+            self.rewritten |= redaction.write(tx, &self.state, &pdu.event).await?;
         }
         self.write(tx, pdu).await
     }
@@ -322,7 +322,7 @@ impl<'a> Draft<'a> {
         let room_id = event.room_id.clone();
         let position = tx.append(&TIMELINE, &room_id, event)?;
         tx.put_numbered(&EVENT_POSITIONS, &event_id, room_id.clone(), position)?;
-        relations::write(tx, event, position)?;
+        relations::write(tx, event, position).await?;
         let depth = event.seal.depth;
         self.latest = Some(Latest {
             position: 0,

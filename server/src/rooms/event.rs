@@ -106,6 +106,8 @@ pub struct Viewer<'a> {
     pub membership: &'a MembershipState,
     /// Whose words they see only if they were in the room at that time.
     erased: Option<&'a BTreeSet<OwnedUserId>>,
+    /// What refers to the event, as JSON.
+    relations: Option<&'a RawValue>,
     app: &'a App,
 }
 
@@ -125,8 +127,14 @@ impl<'a> Viewer<'a> {
             now: app.clock.millis(),
             membership: &MembershipState::Join,
             erased: None,
+            relations: None,
             app,
         }
+    }
+
+    /// The same, who is told what refers to the event.
+    pub fn with(self, relations: Option<&'a RawValue>) -> Self {
+        Self { relations, ..self }
     }
 
     /// The same, of somebody who was something else then.
@@ -190,6 +198,8 @@ struct Unsigned<'a> {
     redacted_because: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction_id: Option<String>,
+    #[serde(rename = "m.relations", skip_serializing_if = "Option::is_none")]
+    relations: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -272,6 +282,7 @@ impl StoredEvent {
             replaces_state: replaced.map(|replaced| &*replaced.event_id),
             redacted_because: self.redacted_because.as_deref().map(json).transpose()?,
             transaction_id: viewer.app.rooms.echo(self, viewer.user, viewer.device),
+            relations: viewer.relations,
         };
         let content = viewer.may_not_see(self).then_some("{}");
         self.shown(unsigned, form, content)

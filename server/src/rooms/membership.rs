@@ -5,6 +5,7 @@
 mod acquaintance;
 mod change;
 mod endpoints;
+mod settings;
 mod unname;
 
 use std::collections::BTreeSet;
@@ -18,8 +19,9 @@ pub use self::{
     unname::unname,
 };
 pub(super) use self::{
-    change::{authorised_by, content, exists, invitation, wants_invitations},
+    change::{authorised_by, content, exists, invitation, is_in_allowed_room, wants_invitations},
     endpoints::router,
+    settings::{follow_in, predecessor},
 };
 use super::state;
 use crate::{

@@ -7,6 +7,7 @@ use ruma::{EventId, UserId};
 use super::{
     event::{EVENT_POSITIONS, StoredEvent, TIMELINE},
     pdu::redacted_content,
+    relations,
     state::{RoomState, STATE},
 };
 use crate::{
@@ -59,7 +60,7 @@ impl Redaction {
     }
 
     /// Empties the target; `because` is the redaction. Returns whether the room's state is another one now.
-    pub(super) fn write(
+    pub(super) async fn write(
         mut self,
         tx: &mut Tx,
         state: &RoomState,
@@ -69,6 +70,7 @@ impl Redaction {
             return Ok(false);
         }
         let rules = &state.rules().redaction;
+        relations::remove(tx, &self.target, self.position).await?;
         self.target.redact(rules, because.as_json()?)?;
         tx.replace(&TIMELINE, state.room_id(), self.position, &self.target)?;
         if let Some((position, mut event)) = self.successor

@@ -5,4 +5,5 @@ mod creating;
 mod membership;
 mod redaction;
 mod sending;
+mod threads;
 mod world;

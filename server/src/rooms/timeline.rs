@@ -1,22 +1,33 @@
 //! Reading a room's timeline, as far as one may.
 
+mod asked;
 mod endpoints;
+mod moment;
 
+use axum::Router;
 use ruma::{api::Direction, api::client::filter::RoomEventFilter};
 
-pub(super) use self::endpoints::router;
 use super::{
     access::Readable,
     event::{StoredEvent, TIMELINE},
-    filter,
+    filter::matches,
+    relations::RelatedBy,
 };
-use crate::{error::Result, store::Store};
+use crate::{error::Result, state::App, store::Store};
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .merge(endpoints::router())
+        .merge(moment::router())
+}
 
 /// The most events that one request is answered with, whatever it asks for: each may have 64 KiB.
 pub const MAX_EVENTS: usize = 100;
 
 /// The most events that one request looks at; a filter that lets few through gets a token to go on with.
 const MAX_SCANNED: usize = 10_000;
+/// The same, where what refers to each of them has to be looked up.
+const MAX_SCANNED_WITH_RELATIONS: usize = 1_000;
 
 /// A stretch of a timeline.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +42,15 @@ pub struct Stretch {
     pub limit: usize,
 }
 
+/// Which of its events are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// By what they are; all, if nothing is said.
+    pub filter: Option<&'a RoomEventFilter>,
+    /// By what refers to them.
+    related: Option<&'a RelatedBy>,
+}
+
 /// What was read.
 #[derive(Debug)]
 pub struct Read {
@@ -40,7 +60,7 @@ pub struct Read {
     pub next: Option<u64>,
 }
 
-/// The events of a stretch that the user may read and the filter lets through.
+/// The events of a stretch that the user may read and wants to, and the filter lets through.
 ///
 /// # Errors
 /// The store's.
@@ -48,7 +68,7 @@ pub async fn read(
     store: &Store,
     readable: &Readable,
     stretch: Stretch,
-    filter: &RoomEventFilter,
+    wanted: Wanted<'_>,
 ) -> Result<Read> {
     let backwards = stretch.direction == Direction::Backward;
     // The first position that is looked at lies right behind this one.
@@ -58,16 +78,16 @@ pub async fn read(
         stretch.from.max(readable.first().saturating_sub(1))
     };
     let inside = |position: u64| {
-        let wanted = match stretch.to {
+        let within = match stretch.to {
             None => true,
             Some(to) if backwards => position > to,
             Some(to) => position <= to,
         };
-        wanted && (readable.first()..=readable.last()).contains(&position)
+        within && (readable.first()..=readable.last()).contains(&position)
     };
     let mut events = Vec::new();
     let mut scanned = 0;
-    while events.len() < stretch.limit && scanned < MAX_SCANNED {
+    while events.len() < stretch.limit && scanned < wanted.most_scanned() {
         let page = if backwards {
             store
                 .before(&TIMELINE, &readable.room_id, at, stretch.limit)
@@ -84,7 +104,7 @@ pub async fn read(
                 return Ok(Read { events, next: None });
             }
             at = position;
-            if readable.sees(position) && filter::matches(filter, &event) {
+            if readable.sees(position) && wanted.has(store, readable, &event).await? {
                 events.push((position, event));
             }
             if events.len() == stretch.limit {
@@ -106,4 +126,23 @@ pub async fn read(
         events,
         next: more.then_some(next),
     })
+}
+
+impl Wanted<'_> {
+    fn most_scanned(&self) -> usize {
+        match self.related {
+            Some(related) if !related.is_empty() => MAX_SCANNED_WITH_RELATIONS,
+            _ => MAX_SCANNED,
+        }
+    }
+
+    async fn has(&self, store: &Store, readable: &Readable, event: &StoredEvent) -> Result<bool> {
+        if readable.ignores(event) || self.filter.is_some_and(|filter| !matches(filter, event)) {
+            return Ok(false);
+        }
+        match self.related {
+            Some(related) => Ok(related.matches(store, readable, event).await?),
+            None => Ok(true),
+        }
+    }
 }

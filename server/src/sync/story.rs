@@ -6,12 +6,14 @@ use http::StatusCode;
 use ruma::{
     OwnedUserId, RoomId, UInt, UserId,
     api::client::{
-        filter::LazyLoadOptions,
+        filter::{EventFormat, LazyLoadOptions},
         sync::sync_events::v3::{RoomSummary, State, StateEvents, Timeline},
     },
     events::{AnySyncStateEvent, AnySyncTimelineEvent, room::member::MembershipState},
+    room_version_rules::RoomVersionRules,
     serde::Raw,
 };
+use serde_json::value::RawValue;
 
 use super::{
     devices::People,
@@ -27,6 +29,7 @@ use crate::{
         filter::matches,
         membership::Membership,
         position,
+        relations::Bundler,
         state::{self, RoomState},
     },
 };
@@ -67,6 +70,8 @@ pub(super) struct Story<'a> {
     since: u64,
     /// Earlier events were left out that the client will want to ask for.
     limited: bool,
+    /// The rules of the room's version, if the client wants events as servers exchange them.
+    rules: Option<RoomVersionRules>,
 }
 
 impl Told {
@@ -128,6 +133,7 @@ impl<'a> Story<'a> {
             joined,
             since,
             limited,
+            rules: as_exchanged(teller, room).await?,
         })
     }
 
@@ -181,7 +187,7 @@ impl<'a> Story<'a> {
         };
         let state = as_asked(self.teller.state_after, state);
         Ok(Told {
-            timeline: self.timeline()?,
+            timeline: self.timeline().await?,
             state,
             summary,
         })
@@ -228,8 +234,17 @@ impl<'a> Story<'a> {
         newest
             .into_values()
             .filter(|event| matches(filter, event))
-            .map(|event| only_fields(event.to_sync(viewer)?, fields))
+            .map(|event| only_fields(self.shown(event, viewer)?, fields))
             .collect()
+    }
+
+    fn shown<T>(&self, event: &StoredEvent, viewer: Viewer<'_>) -> Result<Raw<T>> {
+        let Some(rules) = &self.rules else {
+            return event.to_sync(viewer);
+        };
+        Raw::new(&event.pdu(rules)?)
+            .map(Raw::cast_unchecked)
+            .map_err(|_| Error::internal("JSON that cannot be written"))
     }
 
     /// Whose member events a client needs: those who wrote, and, if it knows nothing yet, the user's own and those whom
@@ -248,16 +263,32 @@ impl<'a> Story<'a> {
         needed
     }
 
-    fn timeline(&self) -> Result<Timeline> {
+    /// What the events are shown with: nothing, where the client hears of what refers to them by itself.
+    async fn bundles(&self) -> Result<Vec<Option<Box<RawValue>>>> {
+        let (app, me) = (self.teller.app, self.teller.me);
+        let wanted = &self.tail.wanted;
+        match &self.presence {
+            _ if !self.limited || !self.joined => Ok(vec![None; wanted.len()]),
+            Presence::Anew(readable) => Bundler::new(app, me, readable).bundles(wanted).await,
+            _ => {
+                let readable = access::readable(app, &me.user, self.room).await?;
+                Bundler::new(app, me, &readable).bundles(wanted).await
+            }
+        }
+    }
+
+    async fn timeline(&self) -> Result<Timeline> {
+        let bundles = self.bundles().await?;
         let viewer = Viewer::new(self.teller.app, self.teller.me);
         let fields = self.teller.filter.event_fields.as_deref();
         let mut timeline = Timeline::new();
-        for (at, event) in &self.tail.wanted {
+        for ((at, event), bundle) in self.tail.wanted.iter().zip(&bundles) {
             let viewer = match &self.presence {
                 Presence::Anew(readable) => viewer.as_of(readable.membership(*at)),
                 _ => viewer,
             };
-            let shown: Raw<AnySyncTimelineEvent> = event.to_sync(viewer)?;
+            let shown: Raw<AnySyncTimelineEvent> =
+                self.shown(event, viewer.with(bundle.as_deref()))?;
             timeline.events.push(only_fields(shown, fields)?);
         }
         timeline.limited = self.limited;
@@ -266,6 +297,14 @@ impl<'a> Story<'a> {
         }
         Ok(timeline)
     }
+}
+
+async fn as_exchanged(teller: &Teller<'_>, room: &RoomId) -> Result<Option<RoomVersionRules>> {
+    if teller.filter.event_format != EventFormat::Federation {
+        return Ok(None);
+    }
+    let state = state::current(teller.app, room).await?;
+    Ok(state.map(|state| state.rules().clone()))
 }
 
 async fn presence(

@@ -4,16 +4,21 @@ mod account;
 mod addresses;
 mod administration;
 mod backup;
+mod filters;
 mod http;
 mod keys;
 mod membership;
 mod people;
 mod personal;
 mod published;
+mod reading;
 mod rooms;
+mod spaces;
 mod state;
 mod sync;
+mod threads;
 mod timeline;
+mod upgrades;
 
 use anyhow::{Context, Result};
 use respite_tests::{

@@ -34,7 +34,7 @@ pub(super) const MAX_INVITED: usize = 100;
 /// The most state events that a client may begin a room with.
 pub(super) const MAX_INITIAL_STATE: usize = 100;
 
-pub(in crate::rooms) fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     endpoint::<Request, _, _, _>(create_room)
 }
 

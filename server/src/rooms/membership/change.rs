@@ -1,8 +1,8 @@
 //! How people come and go: each is one member event, or none if it is so already.
 
 use ruma::{
-    CanonicalJsonObject, OwnedUserId, RoomId, UserId, events::room::member::MembershipState,
-    room::JoinRuleKind,
+    CanonicalJsonObject, OwnedRoomId, OwnedUserId, RoomId, UserId,
+    events::room::member::MembershipState, room::JoinRuleKind,
 };
 use serde::Deserialize;
 
@@ -282,7 +282,14 @@ async fn change(
                 return Ok::<_, Error>((tx, None));
             };
             let event = NewEvent::state("m.room.member", target.as_str(), content);
+            let was_in = draft.state().is_joined(target);
             draft.push(&mut tx, sender, event).await?;
+            if !was_in
+                && draft.state().is_joined(target)
+                && let Some(old) = membership::predecessor(draft.state())
+            {
+                membership::follow_in(&mut tx, target, &old, room).await?;
+            }
             let written = draft.close(&mut tx)?;
             Ok((tx, Some(written)))
         })
@@ -301,7 +308,7 @@ struct Restricted {
 
 #[derive(Deserialize)]
 struct Allow {
-    room_id: Option<ruma::OwnedRoomId>,
+    room_id: Option<OwnedRoomId>,
 }
 
 /// Who lets somebody into a room that is open to the members of another one.
@@ -318,14 +325,7 @@ pub(in crate::rooms) async fn authorised_by(
     if !restricted || matches!(membership, MembershipState::Join | MembershipState::Invite) {
         return Ok(None);
     }
-    let allow = state
-        .content("m.room.join_rules")
-        .map_or_else(Vec::new, |rules: Restricted| rules.allow);
-    for room in allow
-        .into_iter()
-        .filter_map(|allow| allow.room_id)
-        .take(MAX_ALLOWED_ROOMS)
-    {
+    for room in allowed_rooms(state) {
         let member = tx.get(&MEMBERSHIPS, (user, &room)).await?;
         if member.is_some_and(|member| member.value.state == MembershipState::Join) {
             let powers = state.power_levels();
@@ -337,6 +337,27 @@ pub(in crate::rooms) async fn authorised_by(
         }
     }
     Ok(None)
+}
+
+/// Whether somebody is in one of the rooms whose members may enter a room.
+pub(in crate::rooms) async fn is_in_allowed_room(
+    app: &App,
+    state: &RoomState,
+    user: &UserId,
+) -> Result<bool> {
+    let rooms: Vec<OwnedRoomId> = allowed_rooms(state).collect();
+    let keys = rooms.iter().map(|room| (user, room));
+    let found = app.store.get_many(&MEMBERSHIPS, keys).await?;
+    let joined = |row: Numbered<Row>| row.value.state == MembershipState::Join;
+    Ok(found.into_iter().flatten().any(joined))
+}
+
+fn allowed_rooms(state: &RoomState) -> impl Iterator<Item = OwnedRoomId> {
+    let allow = state
+        .content("m.room.join_rules")
+        .map_or_else(Vec::new, |rules: Restricted| rules.allow);
+    let rooms = allow.into_iter().filter_map(|allow| allow.room_id);
+    rooms.take(MAX_ALLOWED_ROOMS)
 }
 
 /// How many rooms of a join rule are looked at.

@@ -14,14 +14,14 @@ use ruma::{
     serde::Raw,
 };
 
-use super::{RELATIONS, Relation};
+use super::{Bundler, RELATIONS, recursion};
 use crate::{
     auth::Device,
     endpoint::endpoint,
     error::Result,
     rooms::{
         access::{self, Readable},
-        event::{StoredEvent, TIMELINE, Viewer},
+        event::{StoredEvent, TIMELINE},
         position,
     },
     state::App,
@@ -32,10 +32,12 @@ use crate::{
 const DEFAULT_EVENTS: usize = 50;
 /// The most events that one request is answered with.
 const MAX_EVENTS: usize = 100;
-/// The most relations that one request looks at.
+/// How many relations are read at once.
+const PAGE: usize = 500;
+/// The most relations that one request looks at; where few of them are wanted, there is a token to go on with.
 const MAX_SCANNED: usize = 5_000;
 
-pub(in crate::rooms) fn router() -> Router<App> {
+pub(super) fn router() -> Router<App> {
     Router::new()
         .merge(endpoint::<_, _, _, _>(any))
         .merge(endpoint::<_, _, _, _>(of_type))
@@ -52,12 +54,23 @@ struct Query<'a> {
     to: Option<&'a str>,
     direction: Direction,
     limit: Option<UInt>,
+    recurse: bool,
+}
+
+/// The part of a room's timeline that is asked for, in the direction of reading.
+struct Bounds {
+    backwards: bool,
+    /// Right after which position it begins.
+    from: u64,
+    to: Option<u64>,
+    limit: usize,
 }
 
 /// What is answered.
 struct Found {
     chunk: Vec<Raw<AnyMessageLikeEvent>>,
     next: Option<String>,
+    depth: Option<UInt>,
 }
 
 async fn any(
@@ -74,11 +87,13 @@ async fn any(
         to: request.to.as_deref(),
         direction: request.dir,
         limit: request.limit,
+        recurse: request.recurse,
     };
     let found = query.run(&app, &me).await?;
     let mut response = get_relating_events::v1::Response::new(found.chunk);
     response.next_batch = found.next;
     response.prev_batch = request.from;
+    response.recursion_depth = found.depth;
     Ok(response)
 }
 
@@ -96,11 +111,13 @@ async fn of_type(
         to: request.to.as_deref(),
         direction: request.dir,
         limit: request.limit,
+        recurse: request.recurse,
     };
     let found = query.run(&app, &me).await?;
     let mut response = get_relating_events_with_rel_type::v1::Response::new(found.chunk);
     response.next_batch = found.next;
     response.prev_batch = request.from;
+    response.recursion_depth = found.depth;
     Ok(response)
 }
 
@@ -118,12 +135,14 @@ async fn of_type_and_kind(
         to: request.to.as_deref(),
         direction: request.dir,
         limit: request.limit,
+        recurse: request.recurse,
     };
     let found = query.run(&app, &me).await?;
     let mut response =
         get_relating_events_with_rel_type_and_event_type::v1::Response::new(found.chunk);
     response.next_batch = found.next;
     response.prev_batch = request.from;
+    response.recursion_depth = found.depth;
     Ok(response)
 }
 
@@ -131,76 +150,152 @@ impl Query<'_> {
     async fn run(self, app: &App, me: &Device) -> Result<Found> {
         let readable = access::readable(app, &me.user, self.room).await?;
         readable.event(app, self.event).await?;
-        let limit = self.limit.map_or(DEFAULT_EVENTS, |limit| {
-            usize::try_from(u64::from(limit))
-                .unwrap_or(MAX_EVENTS)
-                .clamp(1, MAX_EVENTS)
-        });
-        let positions = self.positions(app, me, &readable).await?;
-        let more = positions.len() > limit;
-        let positions: Vec<u64> = positions.into_iter().take(limit).collect();
-        let events = app.store.entries(&TIMELINE, self.room, &positions).await?;
-        let viewer = Viewer::new(app, me);
-        let show = |(position, event): (&u64, StoredEvent)| {
-            event.to_client(viewer.as_of(readable.membership(*position)))
+        let bounds = self.bounds(app, me).await?;
+        let (positions, next) = match self.recurse {
+            true => self.recursed(app, &readable, &bounds).await?,
+            false => self.direct(app, &readable, &bounds).await?,
         };
-        let chunk = positions
-            .iter()
+        let events = app.store.entries(&TIMELINE, self.room, &positions).await?;
+        let wanted =
+            |event: &StoredEvent| event.redacted_because.is_none() && !readable.ignores(event);
+        let events: Vec<(u64, StoredEvent)> = positions
+            .into_iter()
             .zip(events)
-            .filter_map(|(position, event)| Some((position, event?)))
-            .filter(|(_, event)| event.redacted_because.is_none())
-            .map(show)
-            .collect::<Result<_>>()?;
-        let next = positions
-            .last()
-            .filter(|_| more)
-            .map(|last| match self.direction {
-                Direction::Backward => position::token(last - 1),
-                Direction::Forward => position::token(*last),
-            });
-        Ok(Found { chunk, next })
+            .filter_map(|(position, event)| Some((position, event.filter(wanted)?)))
+            .collect();
+        Ok(Found {
+            chunk: Bundler::new(app, me, &readable).show(&events).await?,
+            next: next.map(position::token),
+            depth: self.recurse.then(|| UInt::from(recursion::DEPTH)),
+        })
     }
 
-    /// Where the relations are that are asked for and may be read, in the direction of reading.
-    async fn positions(&self, app: &App, me: &Device, readable: &Readable) -> Result<Vec<u64>> {
+    async fn bounds(&self, app: &App, me: &Device) -> Result<Bounds> {
         let backwards = self.direction == Direction::Backward;
         let place = async |token: Option<&str>| match token {
             Some(token) => position::parse(app, me, self.room, token).await.map(Some),
             None => Ok(None),
         };
-        let (from, to) = (place(self.from).await?, place(self.to).await?);
-        let page = Page {
-            limit: MAX_SCANNED,
+        Ok(Bounds {
             backwards,
-        };
-        let key = (self.room, self.event);
-        let start = match from {
-            Some(from) if backwards => from.saturating_add(1),
-            None if backwards => u64::MAX,
-            from => from.unwrap_or(0),
-        };
-        let found = app
-            .store
-            .scan_after(&RELATIONS, key, (key.0, key.1, start), page)
-            .await?;
-        let before_end = |position: u64| match to {
-            Some(to) if backwards => position > to,
-            Some(to) => position <= to,
-            None => true,
-        };
-        Ok(found
-            .into_iter()
-            .map(|((.., position), relation)| (position, relation))
-            .take_while(|(position, _)| before_end(*position))
-            .filter(|(position, relation)| readable.sees(*position) && self.wants(relation))
-            .map(|(position, _)| position)
-            .collect())
+            from: place(self.from)
+                .await?
+                .unwrap_or(if backwards { u64::MAX } else { 0 }),
+            to: place(self.to).await?,
+            limit: self.limit.map_or(DEFAULT_EVENTS, |limit| {
+                usize::try_from(u64::from(limit))
+                    .unwrap_or(MAX_EVENTS)
+                    .clamp(1, MAX_EVENTS)
+            }),
+        })
     }
 
-    fn wants(&self, relation: &Relation) -> bool {
+    /// Where what refers to the event itself is, and where to go on.
+    async fn direct(
+        &self,
+        app: &App,
+        readable: &Readable,
+        bounds: &Bounds,
+    ) -> Result<(Vec<u64>, Option<u64>)> {
+        let key = (self.room, self.event);
+        let page = Page {
+            limit: PAGE,
+            backwards: bounds.backwards,
+        };
+        // The first position that is looked at lies right behind this one.
+        let mut at = bounds.start();
+        let mut positions = Vec::new();
+        for _ in 0..MAX_SCANNED / PAGE {
+            let found = app
+                .store
+                .scan_after(&RELATIONS, key, (key.0, key.1, at), page)
+                .await?;
+            let last = found.len() < PAGE;
+            for ((.., position), relation) in found {
+                if bounds.ends_before(position) {
+                    return Ok((positions, None));
+                }
+                if readable.sees(position) && self.wants(&relation.rel_type, &relation.kind) {
+                    if positions.len() == bounds.limit {
+                        return Ok((positions, Some(bounds.after(at))));
+                    }
+                    positions.push(position);
+                }
+                at = position;
+            }
+            if last {
+                return Ok((positions, None));
+            }
+        }
+        Ok((positions, Some(bounds.after(at))))
+    }
+
+    /// The same, of what refers to what refers to it too.
+    async fn recursed(
+        &self,
+        app: &App,
+        readable: &Readable,
+        bounds: &Bounds,
+    ) -> Result<(Vec<u64>, Option<u64>)> {
+        let found = recursion::below(&app.store, self.room, self.event).await?;
+        let mut positions: Vec<u64> = found
+            .into_iter()
+            .filter(|(position, rel_type, related)| {
+                bounds.contains(*position)
+                    && readable.sees(*position)
+                    && self.wants(rel_type, &related.kind)
+            })
+            .map(|(position, ..)| position)
+            .collect();
+        positions.sort_unstable();
+        if bounds.backwards {
+            positions.reverse();
+        }
+        let more = positions.len() > bounds.limit;
+        positions.truncate(bounds.limit);
+        let next = positions.last().filter(|_| more);
+        let next = next.map(|last| bounds.after(*last));
+        Ok((positions, next))
+    }
+
+    fn wants(&self, rel_type: &str, kind: &str) -> bool {
         self.rel_type
             .as_ref()
-            .is_none_or(|rel_type| *rel_type == relation.rel_type)
-            && self.kind.as_ref().is_none_or(|kind| *kind == relation.kind)
+            .is_none_or(|wanted| wanted == rel_type)
+            && self.kind.as_ref().is_none_or(|wanted| wanted == kind)
+    }
+}
+
+impl Bounds {
+    fn start(&self) -> u64 {
+        if self.backwards {
+            self.from.saturating_add(1)
+        } else {
+            self.from
+        }
+    }
+
+    fn ends_before(&self, position: u64) -> bool {
+        self.to.is_some_and(|to| match self.backwards {
+            true => position <= to,
+            false => position > to,
+        })
+    }
+
+    fn contains(&self, position: u64) -> bool {
+        let begun = match self.backwards {
+            true => position <= self.from,
+            false => position > self.from,
+        };
+        begun && !self.ends_before(position)
+    }
+
+    /// Where to go on after a position.
+    fn after(&self, position: u64) -> u64 {
+        if self.backwards {
+            position.saturating_sub(1)
+        } else {
+            position
+        }
     }
 }

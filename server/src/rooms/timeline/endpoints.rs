@@ -14,19 +14,20 @@ use ruma::{
             room::get_room_event,
         },
     },
-    events::{AnyStateEvent, AnyTimelineEvent},
+    events::AnyStateEvent,
     serde::Raw,
 };
 
-use super::{MAX_EVENTS, Stretch, read};
+use super::{MAX_EVENTS, Stretch, Wanted, asked::Asked, read};
 use crate::{
     auth::Device,
     endpoint::endpoint,
     error::Result,
     rooms::{
-        access::{self, Readable},
+        access,
         event::{StoredEvent, Viewer},
-        filter, position,
+        filter, no_such_event, position,
+        relations::Bundler,
         state::RoomState,
     },
     state::App,
@@ -46,15 +47,16 @@ async fn event(
 ) -> Result<get_room_event::v3::Response> {
     let readable = access::readable(&app, &me.user, &request.room_id).await?;
     let (position, event) = readable.event(&app, &request.event_id).await?;
-    let viewer = Viewer::new(&app, &me);
-    let event = event.to_client(viewer.as_of(readable.membership(position)))?;
+    let found = [(position, event)];
+    let mut shown = Bundler::new(&app, &me, &readable).show(&found).await?;
+    let event = shown.pop().ok_or_else(no_such_event)?;
     Ok(get_room_event::v3::Response::new(event))
 }
 
 async fn messages(
     app: App,
     me: Device,
-    request: get_message_events::v3::Request,
+    Asked { request, related }: Asked,
 ) -> Result<get_message_events::v3::Response> {
     let readable = access::readable(&app, &me.user, &request.room_id).await?;
     let place = async |token: &Option<String>| match token {
@@ -73,7 +75,11 @@ async fn messages(
         direction: request.dir,
         limit: limit(request.limit),
     };
-    let found = read(&app.store, &readable, stretch, &request.filter).await?;
+    let wanted = Wanted {
+        filter: Some(&request.filter),
+        related: Some(&related),
+    };
+    let found = read(&app.store, &readable, stretch, wanted).await?;
     let start = match (request.from, found.events.first()) {
         (Some(token), _) => token,
         (None, Some((first, _))) if request.dir == Direction::Backward => position::token(*first),
@@ -83,7 +89,8 @@ async fn messages(
     let mut response = get_message_events::v3::Response::new();
     response.start = start;
     response.end = found.next.map(position::token);
-    response.chunk = shown(&found.events, &readable, viewer)?;
+    let bundler = Bundler::new(&app, &me, &readable);
+    response.chunk = bundler.show(&found.events).await?;
     if lazy(&request.filter) && !found.events.is_empty() {
         let state = readable.state(&app).await?;
         response.state = members_of(&state, &found.events, viewer)?;
@@ -108,7 +115,11 @@ async fn context(
             direction,
             limit,
         };
-        read(&app.store, &readable, stretch, &request.filter)
+        let wanted = Wanted {
+            filter: Some(&request.filter),
+            related: None,
+        };
+        read(&app.store, &readable, stretch, wanted)
             .await
             .map(|read| read.events)
     };
@@ -117,15 +128,17 @@ async fn context(
     let first = before.last().map_or(position, |(first, _)| *first);
     let last = after.last().map_or(position, |(last, _)| *last);
     let viewer = Viewer::new(&app, &me);
+    let bundler = Bundler::new(&app, &me, &readable);
     let mut response = get_context::v3::Response::new();
     response.start = Some(position::token(first - 1));
     response.end = Some(position::token(last));
-    response.events_before = shown(&before, &readable, viewer)?;
-    response.events_after = shown(&after, &readable, viewer)?;
-    response.event = Some(event.to_client(viewer.as_of(readable.membership(position)))?);
+    response.events_before = bundler.show(&before).await?;
+    response.events_after = bundler.show(&after).await?;
+    let middle = [(position, event)];
+    response.event = bundler.show(&middle).await?.pop();
     let state = readable.state_at(&app, last).await?;
     response.state = if lazy(&request.filter) {
-        let all = [before, vec![(position, event)], after].concat();
+        let all = [before.as_slice(), &middle, &after].concat();
         members_of(&state, &all, viewer)?
     } else {
         let entries = state
@@ -146,17 +159,6 @@ fn limit(asked: UInt) -> usize {
 
 fn lazy(filter: &RoomEventFilter) -> bool {
     matches!(filter.lazy_load_options, LazyLoadOptions::Enabled { .. })
-}
-
-fn shown(
-    events: &[(u64, StoredEvent)],
-    readable: &Readable,
-    viewer: Viewer<'_>,
-) -> Result<Vec<Raw<AnyTimelineEvent>>> {
-    let show = |(position, event): &(u64, StoredEvent)| {
-        event.to_client(viewer.as_of(readable.membership(*position)))
-    };
-    events.iter().map(show).collect()
 }
 
 /// The member events of whoever sent these events.

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use respite_tests::{
     practice::Practice,
-    raw::{Raw, in_query, megolm, text_at},
+    raw::{self, Raw, in_query, megolm, text_at},
 };
 use serde_json::{Value, json};
 
@@ -332,5 +332,47 @@ async fn threads_and_edits_are_found_by_what_they_relate_to() -> Result<()> {
         .await?
         .ok()?;
     ensure!(related("/m.thread").await? == [replies[1].clone()]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_event_nearest_to_a_time_is_found_by_who_may_read_it() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let sent = says_many(&nurse, &room, 5).await?;
+    let jump = |ts: u64, dir: &'static str| {
+        format!("v1/rooms/{room}/timestamp_to_event?ts={ts}&dir={dir}")
+    };
+    for id in &sent {
+        let event = doctor
+            .get(&format!("v3/rooms/{room}/event/{id}"))
+            .await?
+            .ok()?;
+        let at = event["origin_server_ts"].as_u64().unwrap_or_default();
+        for dir in ["f", "b"] {
+            let found = doctor.get(&jump(at, dir)).await?.ok()?;
+            ensure!(found["origin_server_ts"] == at, "{dir} {at}: {found}");
+        }
+    }
+    let first = doctor.get(&jump(0, "f")).await?.ok()?;
+    let last = doctor.get(&jump(9_000_000_000_000, "b")).await?.ok()?;
+    let whole = pages(&doctor, &room, "f", 100).await?;
+    ensure!(whole.first().map(String::as_str) == first["event_id"].as_str());
+    ensure!(sent.last().map(String::as_str) == last["event_id"].as_str());
+    for (ts, dir) in [(0, "b"), (9_000_000_000_000, "f")] {
+        doctor
+            .get(&jump(ts, dir))
+            .await?
+            .refused(404, "M_NOT_FOUND")?;
+    }
+    doctor
+        .get(&jump(0, "x"))
+        .await?
+        .refused(400, "M_INVALID_PARAM")?;
+    let paramedic = raw::stranger(&practice, "paramedic").await?;
+    let elsewhere = "v1/rooms/!nowhere:localhost/timestamp_to_event?ts=0&dir=f";
+    let here = paramedic.get(&jump(0, "f")).await?;
+    let nowhere = paramedic.get(elsewhere).await?;
+    ensure!(here.refused(403, "M_FORBIDDEN")? == nowhere.refused(403, "M_FORBIDDEN")?);
     Ok(())
 }
