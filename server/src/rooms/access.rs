@@ -63,6 +63,21 @@ pub struct Readable {
 /// # Errors
 /// 403 `M_FORBIDDEN` if that is nothing, or if there is no such room.
 pub async fn readable(app: &App, user: &UserId, room_id: &RoomId) -> Result<Readable> {
+    let ignored = account_data::ignored_by(&app.store, std::iter::once(user));
+    let ignored = ignored.await?.pop().unwrap_or_default();
+    readable_without(app, user, room_id, ignored).await
+}
+
+/// The same for who knows already whom the user ignores.
+///
+/// # Errors
+/// As [`readable`].
+pub async fn readable_without(
+    app: &App,
+    user: &UserId,
+    room_id: &RoomId,
+    ignored: BTreeSet<OwnedUserId>,
+) -> Result<Readable> {
     let room = app
         .store
         .get(&ROOMS, room_id)
@@ -75,13 +90,12 @@ pub async fn readable(app: &App, user: &UserId, room_id: &RoomId) -> Result<Read
     if !open && (forgotten || !history.was_joined()) {
         return Err(not_in_room());
     }
-    let ignored = account_data::ignored_by(&app.store, std::iter::once(user));
     Ok(Readable {
         room_id: room_id.to_owned(),
         user: user.to_owned(),
         erased: erased(&app.store, room_id).await?,
         history,
-        ignored: ignored.await?.pop().unwrap_or_default(),
+        ignored,
     })
 }
 

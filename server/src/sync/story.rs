@@ -271,7 +271,7 @@ impl<'a> Story<'a> {
             _ if !self.limited || !self.joined => Ok(vec![None; wanted.len()]),
             Presence::Anew(readable) => Bundler::new(app, me, readable).bundles(wanted).await,
             _ => {
-                let readable = access::readable(app, &me.user, self.room).await?;
+                let readable = readable(self.teller, self.room).await?;
                 Bundler::new(app, me, &readable).bundles(wanted).await
             }
         }
@@ -307,6 +307,11 @@ async fn as_exchanged(teller: &Teller<'_>, room: &RoomId) -> Result<Option<RoomV
     Ok(state.map(|state| state.rules().clone()))
 }
 
+async fn readable(teller: &Teller<'_>, room: &RoomId) -> Result<Readable> {
+    let ignored = teller.ignored.clone();
+    access::readable_without(teller.app, &teller.me.user, room, ignored).await
+}
+
 async fn presence(
     teller: &Teller<'_>,
     room: &RoomId,
@@ -334,7 +339,7 @@ async fn presence(
     if !joined && matches!(extent, Extent::New(_)) {
         return Ok(Presence::Passing);
     }
-    match access::readable(teller.app, &teller.me.user, room).await {
+    match readable(teller, room).await {
         Ok(readable) => Ok(Presence::Anew(readable)),
         // Somebody who was invited and declined never was in the room.
         Err(Error::Matrix {

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use respite_tests::{
     practice::Practice,
-    raw::{self, Raw, in_query, text_at},
+    raw::{self, Raw, in_query, megolm, text_at},
 };
 use serde_json::{Value, json};
 
@@ -216,5 +216,38 @@ async fn the_state_after_the_timeline_is_told_on_request() -> Result<()> {
         before.is_none_or(Vec::is_empty) && told.get("state_after").is_none(),
         "{told}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_can_be_asked_for_by_what_refers_to_them() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let (one, two) = (nurse.says(&room, "x").await?, nurse.says(&room, "x").await?);
+    for (who, how, to) in [(&nurse, "m.thread", &one), (&doctor, "m.reference", &two)] {
+        let mut content = megolm(&room, "x")?;
+        content["m.relates_to"] = json!({ "rel_type": how, "event_id": to });
+        who.send(&room, "m.room.encrypted", content).await?.ok()?;
+    }
+    for (filter, expected) in [
+        (json!({ "related_by_rel_types": ["m.thread"] }), vec![&one]),
+        (json!({ "related_by_senders": [doctor.user] }), vec![&two]),
+        (
+            json!({ "related_by_rel_types": ["m.thread", "m.reference"], "types": ["m.room.*"] }),
+            vec![&one, &two],
+        ),
+        (
+            json!({ "related_by_rel_types": ["m.thread"], "related_by_senders": [doctor.user] }),
+            vec![],
+        ),
+    ] {
+        let given = in_query(&filter.to_string());
+        let path = format!("v3/rooms/{room}/messages?dir=f&limit=100&filter={given}");
+        let page = doctor.get(&path).await?.ok()?;
+        ensure!(ids(&page["chunk"]).iter().eq(expected), "{filter}: {page}");
+    }
+    let given = in_query("{\"related_by_senders\":[\"nobody\"]}");
+    let path = format!("v3/rooms/{room}/messages?dir=f&filter={given}");
+    doctor.get(&path).await?.refused(400, "M_BAD_JSON")?;
     Ok(())
 }

@@ -377,33 +377,3 @@ async fn relations_of_relations_are_found_on_request() -> Result<()> {
     ensure!(rest.get("next_batch").is_none(), "{rest}");
     Ok(())
 }
-
-#[tokio::test]
-async fn messages_can_be_asked_for_by_what_refers_to_them() -> Result<()> {
-    let practice = Practice::open().await?;
-    let (nurse, doctor, room) = together(&practice, "11").await?;
-    let (one, two) = (nurse.says(&room, "x").await?, nurse.says(&room, "x").await?);
-    refers(&nurse, &room, "m.thread", &one).await?;
-    refers(&doctor, &room, "m.reference", &two).await?;
-    for (filter, expected) in [
-        (json!({ "related_by_rel_types": ["m.thread"] }), vec![&one]),
-        (json!({ "related_by_senders": [doctor.user] }), vec![&two]),
-        (
-            json!({ "related_by_rel_types": ["m.thread", "m.reference"], "types": ["m.room.*"] }),
-            vec![&one, &two],
-        ),
-        (
-            json!({ "related_by_rel_types": ["m.thread"], "related_by_senders": [doctor.user] }),
-            vec![],
-        ),
-    ] {
-        let given = in_query(&filter.to_string());
-        let path = format!("v3/rooms/{room}/messages?dir=f&limit=100&filter={given}");
-        let page = doctor.get(&path).await?.ok()?;
-        ensure!(ids(&page["chunk"]).iter().eq(expected), "{filter}: {page}");
-    }
-    let given = in_query("{\"related_by_senders\":[\"nobody\"]}");
-    let path = format!("v3/rooms/{room}/messages?dir=f&filter={given}");
-    doctor.get(&path).await?.refused(400, "M_BAD_JSON")?;
-    Ok(())
-}

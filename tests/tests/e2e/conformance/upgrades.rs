@@ -24,66 +24,53 @@ async fn upgrades(who: &Raw, room: &str, version: &str) -> Result<String> {
     text_at(&answer, "replacement_room")
 }
 
+/// A space of a version with settings of its own, in which somebody is a moderator and somebody is banned. Returns the last
+/// message's id too.
+async fn settled(
+    version: &str,
+    nurse: &Raw,
+    moderator: &Raw,
+    banned: &Raw,
+) -> Result<(String, String)> {
+    let mut users = json!({ moderator.user.as_str(): 60 });
+    if version != "12" {
+        users[&nurse.user] = json!(100);
+    }
+    let setting =
+        |kind: &str, content: Value| json!({ "type": kind, "state_key": "", "content": content });
+    let encryption = json!({ "algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 50 });
+    let room = nurse
+        .makes_a_room(json!({
+            "room_version": version, "invite": [moderator.user],
+            "creation_content": { "type": "m.space" },
+            "power_level_content_override": { "users": users, "kick": 55 },
+            "initial_state": [
+                setting("m.room.join_rules", json!({ "join_rule": "knock" })),
+                setting("m.room.history_visibility", json!({ "history_visibility": "joined" })),
+                setting("m.room.encryption", encryption),
+            ],
+        }))
+        .await?;
+    moderator.joins(&room).await?;
+    let child = format!("v3/rooms/{room}/state/m.space.child/!child:localhost");
+    let via = json!({ "via": ["localhost"] });
+    nurse.put(&child, via).await?.ok()?;
+    let whom = json!({ "user_id": banned.user });
+    let ban = format!("v3/rooms/{room}/ban");
+    nurse.post(&ban, whom).await?.ok()?;
+    let last = nurse.says(&room, "x").await?;
+    Ok((room, last))
+}
+
 #[tokio::test]
 async fn the_new_room_is_like_the_old_one() -> Result<()> {
     let practice = Practice::open().await?;
     for (from, to) in [("10", "11"), ("11", "12"), ("12", "11"), ("12", "12")] {
-        let (nurse, doctor, paramedic) = {
-            let name = |who: &str| format!("{who}{from}to{to}");
-            (
-                raw::stranger(&practice, &name("nurse")).await?,
-                raw::stranger(&practice, &name("doctor")).await?,
-                raw::stranger(&practice, &name("paramedic")).await?,
-            )
-        };
-        let rules = json!({ "join_rule": "knock" });
-        let room = nurse
-            .makes_a_room(json!({
-                "room_version": from, "invite": [doctor.user],
-                "creation_content": { "type": "m.space" },
-                "power_level_content_override": { "users": { nurse.user.as_str(): 100, doctor.user.as_str(): 60 }, "kick": 55 },
-                "initial_state": [
-                    { "type": "m.room.join_rules", "state_key": "", "content": rules },
-                    { "type": "m.room.history_visibility", "state_key": "", "content": { "history_visibility": "joined" } },
-                    { "type": "m.room.encryption", "state_key": "", "content": { "algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 50 } },
-                ],
-            }))
-            .await;
-        let room = match room {
-            Ok(room) => room,
-            // A creator of version 12 has no level that could be set.
-            Err(_) if from == "12" => {
-                nurse
-                    .makes_a_room(json!({
-                        "room_version": from, "invite": [doctor.user],
-                        "creation_content": { "type": "m.space" },
-                        "power_level_content_override": { "users": { doctor.user.as_str(): 60 }, "kick": 55 },
-                        "initial_state": [
-                            { "type": "m.room.join_rules", "state_key": "", "content": rules },
-                            { "type": "m.room.history_visibility", "state_key": "", "content": { "history_visibility": "joined" } },
-                            { "type": "m.room.encryption", "state_key": "", "content": { "algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 50 } },
-                        ],
-                    }))
-                    .await?
-            }
-            Err(error) => return Err(error),
-        };
-        doctor.joins(&room).await?;
-        nurse
-            .put(
-                &format!("v3/rooms/{room}/state/m.space.child/!child:localhost"),
-                json!({ "via": ["localhost"] }),
-            )
-            .await?
-            .ok()?;
-        nurse
-            .post(
-                &format!("v3/rooms/{room}/ban"),
-                json!({ "user_id": paramedic.user }),
-            )
-            .await?
-            .ok()?;
-        let last = nurse.says(&room, "x").await?;
+        let person =
+            async |name: &str| raw::stranger(&practice, &format!("{name}{from}to{to}")).await;
+        let (nurse, doctor) = (person("nurse").await?, person("doctor").await?);
+        let paramedic = person("paramedic").await?;
+        let (room, last) = settled(from, &nurse, &doctor, &paramedic).await?;
         let new = upgrades(&nurse, &room, to).await?;
         let create = state(&nurse, &new, "m.room.create").await?;
         ensure!(
@@ -103,10 +90,8 @@ async fn the_new_room_is_like_the_old_one() -> Result<()> {
             "m.room.guest_access",
             "m.space.child/!child:localhost",
         ] {
-            let (old, new) = (
-                state(&nurse, &room, kind).await?,
-                state(&nurse, &new, kind).await?,
-            );
+            let old = state(&nurse, &room, kind).await?;
+            let new = state(&nurse, &new, kind).await?;
             ensure!(old == new, "{from} to {to}: {kind}: {old} and {new}");
         }
         let levels = state(&nurse, &new, "m.room.power_levels").await?;
@@ -115,11 +100,13 @@ async fn the_new_room_is_like_the_old_one() -> Result<()> {
             "{from} to {to}: {levels}"
         );
         let own = &levels["users"][&nurse.user];
+        let tombstone = &levels["events"]["m.room.tombstone"];
         match to {
-            "12" => ensure!(own.is_null(), "{levels}"),
-            _ => ensure!(own == 100, "{levels}"),
+            "12" => ensure!(own.is_null() && tombstone == 150, "{levels}"),
+            _ => ensure!(own == 100 && tombstone == 100, "{levels}"),
         }
-        let banned = state(&nurse, &new, &format!("m.room.member/{}", paramedic.user)).await?;
+        let banned = format!("m.room.member/{}", paramedic.user);
+        let banned = state(&nurse, &new, &banned).await?;
         ensure!(banned["membership"] == "ban", "{banned}");
         let tombstone = state(&doctor, &room, "m.room.tombstone").await?;
         ensure!(
