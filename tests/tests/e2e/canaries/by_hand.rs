@@ -220,7 +220,44 @@ pub(super) async fn out_of_a_room(watched: &Watched, gap: &str, therapist: &Pers
     stranger
         .post(&format!("v3/knock/{room}"), reason("knock"))
         .await?;
+    about_rooms(watched, gap, &me, &room).await?;
     me.post("v3/logout", json!({})).await?.ok()?;
+    Ok(())
+}
+
+/// What is asked of a room's threads, relations, children and end.
+async fn about_rooms(watched: &Watched, gap: &str, me: &Raw, room: &str) -> Result<()> {
+    let word = |field: &str| watched.word(gap, field);
+    let encoded = |field: &str| in_query(&word(field));
+    for path in [
+        format!("v1/rooms/{room}/threads?from={}", encoded("threads")),
+        format!("v1/rooms/{room}/threads?include={}", encoded("threads")),
+        format!("v1/rooms/{room}/hierarchy?from={}", encoded("hierarchy")),
+        format!("v1/room_summary/{}", encoded("summary")),
+        format!(
+            "v1/room_summary/{}",
+            in_query(&format!("#{}:localhost", word("summary")))
+        ),
+        format!("v1/rooms/{room}/relations/$x/{}", encoded("relation")),
+        format!(
+            "v1/rooms/{room}/timestamp_to_event?dir=f&ts={}",
+            encoded("time")
+        ),
+    ] {
+        me.get(&path).await?;
+    }
+    let filter = json!({ "related_by_rel_types": [word("filter")] });
+    let filter = in_query(&filter.to_string());
+    me.get(&format!("v3/rooms/{room}/messages?dir=b&filter={filter}"))
+        .await?;
+    let upgrade = format!("v3/rooms/{room}/upgrade");
+    me.post(&upgrade, json!({ "new_version": word("version") }))
+        .await?;
+    let creator = format!("@{}:localhost", word("creator"));
+    let creators = json!({ "new_version": "12", "additional_creators": [creator] });
+    me.post(&upgrade, creators).await?;
+    let body = json!({ "new_version": "12", "body": word("tombstone") });
+    me.post(&upgrade, body).await?.ok()?;
     Ok(())
 }
 
