@@ -21,6 +21,7 @@ mod reading;
 mod redaction;
 pub mod relations;
 mod send;
+pub mod sketch;
 pub mod state;
 pub mod timeline;
 pub mod version;

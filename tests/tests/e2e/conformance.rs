@@ -11,6 +11,7 @@ mod people;
 mod personal;
 mod published;
 mod rooms;
+mod sliding;
 mod state;
 mod sync;
 mod timeline;
