@@ -74,5 +74,5 @@ impl Pos {
 }
 
 fn seal(tokens: &Tokens, connection: Name) -> Seal {
-    tokens.seal("sliding").of(&hex::encode(connection))
+    tokens.seal("sliding").of(&hex::encode(&connection))
 }
