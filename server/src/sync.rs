@@ -3,7 +3,7 @@
 //! An answer costs what is new: the inbox says which rooms have something, and which events. A device that is up to date
 //! waits, holding little more than its subscriptions.
 //!
-//! [Sliding sync](sliding) tells the same to clients that say which rooms they have on their screen.
+//! Sliding sync (`sync/sliding.rs`) tells the same to clients that say which rooms they have on their screen.
 //!
 //! [Syncing](https://spec.matrix.org/v1.18/client-server-api/#syncing)
 
