@@ -6,11 +6,14 @@ use ruma::{EventId, OwnedEventId, OwnedRoomId};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::endpoints::router;
-use super::event::StoredEvent;
+use super::event::{EVENT_POSITIONS, StoredEvent, TIMELINE};
 use crate::{
     error::Result,
-    store::{Slot, Table, Tx},
+    store::{Slot, Store, Table, Tx},
 };
+
+/// How many references are followed from an event to the thread that it belongs to.
+const HOPS: usize = 3;
 
 /// What refers to an event: room, event, position of what refers to it.
 pub const RELATIONS: Table<(OwnedRoomId, OwnedEventId, u64), Relation> =
@@ -63,4 +66,24 @@ pub(super) fn write(tx: &mut Tx, event: &StoredEvent, position: Slot) -> Result<
 /// Whether an event is an edit of another one: people have been told of that one.
 pub(super) fn is_edit(event: &StoredEvent) -> bool {
     relates_to(event).is_some_and(|(rel_type, _)| rel_type == "m.replace")
+}
+
+/// The event that began the thread which an event is in: one that refers to an event of a thread (an answer to a poll) is in
+/// the thread too. Costs nothing for an event that refers to none.
+pub(super) async fn thread_of(store: &Store, event: &StoredEvent) -> Result<Option<OwnedEventId>> {
+    let mut relation = relates_to(event);
+    for _ in 0..HOPS {
+        let target = match relation {
+            None => return Ok(None),
+            Some((rel_type, root)) if rel_type == "m.thread" => return Ok(Some(root)),
+            Some((_, target)) => target,
+        };
+        let place = store.get(&EVENT_POSITIONS, &target).await?;
+        let Some(place) = place.filter(|place| place.value == event.room_id) else {
+            return Ok(None);
+        };
+        let found = store.entries(&TIMELINE, &event.room_id, &[place.number()]);
+        relation = found.await?.pop().flatten().as_ref().and_then(relates_to);
+    }
+    Ok(None)
 }
