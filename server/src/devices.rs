@@ -13,7 +13,7 @@ use crate::{
     clock::Random,
     endpoint::endpoint,
     error::{Error, Result},
-    inbox, keys,
+    inbox, keys, push,
     state::App,
     store::Tx,
     to_device, uia,
@@ -77,7 +77,13 @@ pub async fn delete_each_in(
             to_device::forget_device_in(tx, user, device).await?;
             inbox::trim::forget_device_in(tx, user, device);
             inbox::connection::forget_device_in(tx, user, device).await?;
+            push::forget_device_in(tx, user, device).await?;
             deleted = true;
+        } else if keys::forget_dehydrated_in(tx, app, user, Some(&**device))
+            .await?
+            .is_some()
+        {
+            to_device::forget_device_in(tx, user, device).await?;
         }
     }
     if deleted {

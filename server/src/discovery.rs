@@ -1,6 +1,6 @@
 //! What the server is and can do.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::Router;
 use respite_protocol::{
@@ -23,7 +23,6 @@ use ruma::{
             get_supported_versions,
         },
         thirdparty::get_protocols,
-        voip::get_turn_server_info,
     },
     profile::ProfileFieldName,
 };
@@ -43,13 +42,13 @@ pub const VERSIONS: [&str; 12] = [
 ];
 
 /// What is served beyond that. Clients look for the second one before they offer secure backup.
-pub const UNSTABLE_FEATURES: [&str; 3] = [
+pub const UNSTABLE_FEATURES: [&str; 5] = [
     UNSTABLE_FEATURE,
     "org.matrix.e2e_cross_signing",
+    "org.matrix.msc3814",
+    "org.matrix.msc4140",
     "org.matrix.simplified_msc3575",
 ];
-
-const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The endpoints.
 pub fn router() -> Router<App> {
@@ -59,7 +58,6 @@ pub fn router() -> Router<App> {
         .merge(endpoint::<_, _, _, _>(homeserver))
         .merge(endpoint::<_, _, _, _>(support))
         .merge(endpoint::<_, _, _, _>(bridges))
-        .merge(endpoint::<_, _, _, _>(turn_server))
 }
 
 async fn versions(
@@ -146,19 +144,4 @@ async fn bridges(
     _: get_protocols::v3::Request,
 ) -> Result<get_protocols::v3::Response> {
     Ok(get_protocols::v3::Response::new(BTreeMap::new()))
-}
-
-/// There is none: the server knows no calls. Clients ask at every start, and again once this answer is too old.
-async fn turn_server(
-    _: App,
-    _: Device,
-    _: get_turn_server_info::v3::Request,
-) -> Result<get_turn_server_info::v3::Response> {
-    let nothing = String::new();
-    Ok(get_turn_server_info::v3::Response::new(
-        nothing.clone(),
-        nothing,
-        Vec::new(),
-        A_DAY,
-    ))
 }

@@ -7,9 +7,11 @@ pub mod archive;
 pub mod auth;
 pub mod backup;
 pub mod blobs;
+pub mod calls;
 pub mod client_config;
 pub mod clock;
 pub mod config;
+pub mod dehydration;
 pub mod devices;
 pub mod directory;
 pub mod discovery;
@@ -33,6 +35,7 @@ pub mod presence;
 pub mod profiles;
 pub mod progress;
 pub mod push;
+pub mod pushers;
 pub mod reports;
 pub mod rooms;
 pub mod scan;
@@ -60,7 +63,9 @@ pub fn router(app: App) -> Router {
         .merge(discovery::router())
         .merge(accounts::router())
         .merge(devices::router())
+        .merge(dehydration::router())
         .merge(invites::router())
+        .merge(calls::router())
         .merge(client_config::router())
         .merge(directory::router())
         .merge(filters::router())
@@ -73,6 +78,7 @@ pub fn router(app: App) -> Router {
         .merge(to_device::router())
         .merge(media::router())
         .merge(push::router())
+        .merge(pushers::router())
         .merge(reports::router())
         .merge(therapy::router())
         .fallback(async || Error::unrecognized())

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     account_data, accounts, auth, backup, ephemeral, filters, gate, inbox, invites, keys, media,
-    profiles, push, reports, rooms, scheduler, start,
+    presence, profiles, push, reports, rooms, scheduler, start,
     store::{engine::Pair, filling},
     to_device, uia,
 };
@@ -71,6 +71,10 @@ pub(super) fn rows() -> Vec<Row> {
         rooms::append::TRANSACTIONS,
         rooms::deletion::DELETIONS,
         rooms::published::PUBLISHED,
+        rooms::later::DELAYED_DUE,
+        rooms::later::DELAYED_IN,
+        rooms::later::DELAYED_OF,
+        rooms::later::DELAYED_REQUESTS,
         rooms::relations::AGGREGATES,
         rooms::relations::BY_TYPE,
         rooms::relations::INDEXED,
@@ -103,9 +107,16 @@ pub(super) fn rows() -> Vec<Row> {
         media::EXPIRY,
         media::ROOM_USAGE,
         media::WALK,
+        presence::PRESENCE,
+        presence::PRESENCE_ENDS,
         push::NOTIFICATIONS,
         push::HIGHLIGHTS,
+        push::IN_THREADS,
         push::READ,
+        push::PUSHKEYS,
+        push::PUSHES,
+        push::DUE,
+        push::UNREAD_ROOMS,
         scheduler::DUE,
         scheduler::OF_ROOM,
         scheduler::REQUESTS,
@@ -130,6 +141,19 @@ pub(super) fn rows() -> Vec<Row> {
             scheduled.event.iter().try_for_each(|(kind, text)| {
                 judge::json(text, |content| ciphertext::message_event(kind, content))
             })
+        },
+    ));
+    rows.push(row(
+        rooms::later::DELAYED.describe(),
+        "delayed events",
+        |scan, pair| {
+            let (_, delayed) = rooms::later::DELAYED.decode_entry(pair)?;
+            // Rooms come before what waits for them.
+            if scan.plain.contains(&delayed.room) {
+                return Ok(());
+            }
+            let key = delayed.state_key.as_deref();
+            judge::content(&delayed.kind, key, &delayed.content, false)
         },
     ));
     rows.push(row(media::MEDIA.describe(), BOOKKEEPING, |scan, pair| {
@@ -198,6 +222,10 @@ fn personal() -> Vec<Row> {
             "receipts",
             receipt,
         ),
+        row(push::PUSHERS.describe(), "pushers", |_, pair| {
+            let (_, pushers) = push::PUSHERS.decode_entry(pair)?;
+            pushers.iter().try_for_each(judge::pusher)
+        }),
         row(push::PUSH_RULES.describe(), "push rules", |_, pair| {
             let (user, text) = push::PUSH_RULES.decode_entry(pair)?;
             judge::push_rules(&user, &text)
@@ -261,6 +289,11 @@ fn encryption() -> Vec<Row> {
         row(keys::DEVICE_KEYS.describe(), "keys", |_, pair| {
             let (_, text) = keys::DEVICE_KEYS.decode_entry(pair)?;
             judge::json(&text, ciphertext::device_keys)
+        }),
+        row(keys::DEHYDRATED.describe(), "keys", |_, pair| {
+            let (_, device) = keys::DEHYDRATED.decode_entry(pair)?;
+            ciphertext::device_id(device.device.as_str()).map_err(|_| Flaw::Refused)?;
+            judge::json(&device.data, ciphertext::dehydrated_device)
         }),
         row(keys::ONE_TIME_KEYS.describe(), "keys", |_, pair| {
             let ((_, _, algorithm, _), key) = keys::ONE_TIME_KEYS.decode_entry(pair)?;
