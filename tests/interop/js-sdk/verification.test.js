@@ -55,6 +55,7 @@ test("a new telephone is verified by the old one, and gets the keys from it", as
     const { therapist, nurse, roomId } = practice;
     const told = await therapist.says(roomId, "Said before the new telephone was there.");
     await nurse.reads(roomId, told);
+    await nurse.has_backed_up(1);
     const phone = await nurse.logs_in_elsewhere();
     practice.people.push(phone);
     const request = await phone.crypto.requestOwnUserVerification();

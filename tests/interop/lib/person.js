@@ -2,7 +2,7 @@
 
 import * as sdk from "matrix-js-sdk";
 import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
-import { InteractiveAuth } from "matrix-js-sdk/lib/interactive-auth.js";
+import { AuthType, InteractiveAuth } from "matrix-js-sdk/lib/interactive-auth.js";
 import { logger } from "matrix-js-sdk/lib/logger.js";
 import { quiet } from "./quiet.js";
 import { until } from "./until.js";
@@ -26,13 +26,8 @@ export class Person {
     static async register(server, name, code, { sync = "legacy" } = {}) {
         const password = `${name} has a long password`;
         const visitor = sdk.createClient({ baseUrl: server.url, logger: quiet });
-        const form = new InteractiveAuth({
-            matrixClient: visitor,
-            doRequest: (auth) => visitor.registerRequest({ username: name, password, auth }),
-            supportedStages: [sdk.AuthType.RegistrationToken, sdk.AuthType.Dummy],
-            stateUpdated: (stage) => form.submitAuthDict({ type: stage, token: code }),
-        });
-        const session = await form.attemptAuth();
+        const register = (auth) => visitor.registerRequest({ username: name, password, auth });
+        const session = await proves(visitor, register, (type) => ({ type, token: code }));
         const person = new Person(server, session, password, sync);
         await person.#starts();
         return person;
@@ -102,6 +97,15 @@ export class Person {
         return this.readableKey;
     }
 
+    /** Waits until so many room keys are in the backup, which the library begins after a random pause. */
+    has_backed_up(keys) {
+        return until(`${this.id} has backed up ${keys} keys`, async () => {
+            // The library asks once and remembers.
+            const backup = await this.client.http.authedRequest("GET", "/room_keys/version");
+            return backup.count >= keys;
+        });
+    }
+
     /** A room by its id, once this client knows it with so many members. */
     room(id, members = 2) {
         return until(`${this.id} is in ${id}`, () => {
@@ -117,6 +121,14 @@ export class Person {
             return rooms.length > 0 && rooms;
         });
         return this.room(room.roomId);
+    }
+
+    /** Waits until messages to that person can be read by the device that they are at. */
+    knows_devices_of(other) {
+        return until(`${this.id} knows the device of ${other.id}`, async () => {
+            const devices = await this.crypto.getUserDeviceInfo([other.id]);
+            return devices.get(other.id)?.has(other.client.getDeviceId());
+        });
     }
 
     /** Sends, and says under which id the server has it. */
@@ -146,23 +158,28 @@ export class Person {
             initialSyncLimit: INITIAL_MESSAGES,
             lazyLoadMembers: true,
             threadSupport: true,
+            pendingEventOrdering: "detached",
             ...SYNCS[this.#sync](this.client),
         });
         await until(`${this.id} has synced`, () => this.client.getSyncState() === "SYNCING");
     }
 
+    /** Says who they are once more, where the server asks for it. */
     #with_password(request) {
-        const form = new InteractiveAuth({
-            matrixClient: this.client,
-            doRequest: request,
-            supportedStages: [sdk.AuthType.Password],
-            stateUpdated: (type) =>
-                form.submitAuthDict({
-                    type,
-                    identifier: { type: "m.id.user", user: this.id },
-                    password: this.#password,
-                }),
-        });
-        return form.attemptAuth();
+        const identifier = { type: "m.id.user", user: this.id };
+        return proves(this.client, request, (type) => ({ type, identifier, password: this.#password }));
     }
+}
+
+/** Fills in the form that a request asks for. Rejects with what the form would say to the person. */
+function proves(matrixClient, doRequest, proof) {
+    return new Promise((resolve, reject) => {
+        const form = new InteractiveAuth({
+            matrixClient,
+            doRequest,
+            supportedStages: [AuthType.RegistrationToken, AuthType.Password, AuthType.Dummy],
+            stateUpdated: (stage, said) => (said.errcode ? reject(said) : form.submitAuthDict(proof(stage))),
+        });
+        form.attemptAuth().then(resolve, reject);
+    });
 }

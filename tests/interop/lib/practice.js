@@ -13,6 +13,8 @@ export class Practice {
         const room = await practice.nurse.own_room();
         practice.roomId = room.roomId;
         await practice.therapist.room(room.roomId);
+        await practice.therapist.knows_devices_of(practice.nurse);
+        await practice.nurse.knows_devices_of(practice.therapist);
         return practice;
     }
 
