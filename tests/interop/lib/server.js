@@ -13,15 +13,15 @@ const PROGRAM = process.env.RESPITE_SERVER;
 export class Server {
     #child;
     #config;
-    #directory;
+    directory;
     #private = [];
 
     static async start() {
         if (!PROGRAM) throw new Error("RESPITE_SERVER has to name the program respite-server");
         const server = new Server();
-        server.#directory = await mkdtemp(join(tmpdir(), "respite-interop-"));
-        server.#config = join(server.#directory, "respite.toml");
-        const data = JSON.stringify(join(server.#directory, "data"));
+        server.directory = await mkdtemp(join(tmpdir(), "respite-interop-"));
+        server.#config = join(server.directory, "respite.toml");
+        const data = JSON.stringify(join(server.directory, "data"));
         await writeFile(
             server.#config,
             `[server]\ndata = ${data}\nlisten = "127.0.0.1:0"\n[operations]\nenabled = false\n`,
@@ -46,13 +46,13 @@ export class Server {
         const code = await ended;
         if (code !== 0) throw new Error(`the server ended with ${code}`);
         await promisify(execFile)(PROGRAM, ["scan", "--config", this.#config]);
-        const paths = await readdir(this.#directory, { recursive: true, withFileTypes: true });
+        const paths = await readdir(this.directory, { recursive: true, withFileTypes: true });
         for (const file of paths.filter((entry) => entry.isFile())) {
             const bytes = await readFile(join(file.parentPath, file.name));
             const found = this.#private.find((words) => bytes.includes(words));
             if (found) throw new Error(`${file.name} holds “${found}”`);
         }
-        await rm(this.#directory, { recursive: true });
+        await rm(this.directory, { recursive: true });
     }
 
     async #greets() {
