@@ -89,18 +89,35 @@ test("a redaction and a receipt arrive", async () => {
     await until("the receipt has come", () => therapist.client.getRoom(roomId).hasUserReadEvent(doctor.id, told));
 });
 
-test("a second device asks the first one for a key, or takes them from a file", async () => {
+test("a second device asks the first one for a key", async () => {
     const old = await therapist.says(roomId, "Written before the second device.");
     await doctor.reads(old);
     const laptop = await doctor.logs_in_elsewhere();
     practice.people.unshift(laptop);
+    await until("the two know each other", async () => {
+        const mine = await doctor.does("devices", { user: doctor.id });
+        const other = await laptop.does("devices", { user: doctor.id });
+        return mine.includes(laptop.device) && other.includes(doctor.device);
+    });
+    for (const device of [doctor, laptop]) await device.does("trust", { user: doctor.id });
+    // The library shares keys only with a device that it has already written to.
+    await laptop.reads(await doctor.says(roomId, "I have a laptop now."));
     const came = await until("the message is there", () => laptop.does("read", { event: old }));
     assert.ok(came.unreadable);
-
-    const file = join(practice.server.directory, "keys.txt");
-    await doctor.does("export", { file, passphrase: "a passphrase for the file" });
-    await laptop.does("take", { file, passphrase: "a passphrase for the file" });
+    await laptop.does("ask_for_key", { event: old });
     assert.equal((await laptop.reads(old)).content.body, "Written before the second device.");
+});
+
+test("a third device takes the keys from an encrypted file", async () => {
+    const old = await therapist.says(roomId, "Written before the third device.");
+    await doctor.reads(old);
+    const file = join(practice.server.directory, "keys.txt");
+    const passphrase = "a passphrase for the file";
+    await doctor.does("export", { file, passphrase });
+    const tablet = await doctor.logs_in_elsewhere();
+    practice.people.unshift(tablet);
+    await tablet.does("take", { file, passphrase });
+    assert.equal((await tablet.reads(old)).content.body, "Written before the third device.");
 });
 
 test("a newcomer to matrix-js-sdk's backup changes nothing for the other family", async () => {
