@@ -164,6 +164,42 @@ pub(super) fn choices(content: CanonicalJsonObject) -> Verdict {
     fields.rest_dropped()
 }
 
+/// Which kinds of events somebody does not want to see.
+pub(super) fn hidden_events(content: CanonicalJsonObject) -> Verdict {
+    const KINDS: &[&str] = &[
+        "m.reaction",
+        "m.room.aliases",
+        "m.room.avatar",
+        "m.room.canonical_alias",
+        "m.room.create",
+        "m.room.encryption",
+        "m.room.guest_access",
+        "m.room.history_visibility",
+        "m.room.join_rules",
+        "m.room.member",
+        "m.room.name",
+        "m.room.pinned_events",
+        "m.room.power_levels",
+        "m.room.redaction",
+        "m.room.server_acl",
+        "m.room.tombstone",
+        "m.room.topic",
+        "m.sticker",
+    ];
+    let mut fields = Fields::of(content);
+    fields.may("hidden_event_types", list(one_of(KINDS)))?;
+    fields.rest_dropped()
+}
+
+/// When somebody's client removes what they wrote.
+pub(super) fn event_expiry(content: CanonicalJsonObject) -> Verdict {
+    let mut fields = Fields::of(content);
+    let numbers = ["expire_after_ms", "keep_only_latest", "protect_latest"];
+    fields.may_each(&numbers, count)?;
+    fields.may("exclude_state_events", boolean)?;
+    fields.rest_dropped()
+}
+
 pub(super) fn fully_read(content: CanonicalJsonObject) -> Verdict {
     let mut fields = Fields::of(content);
     fields.need("event_id", text(is_event_id))?;

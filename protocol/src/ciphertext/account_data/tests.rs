@@ -64,6 +64,19 @@ fn habits_and_feelings_are_not_kept() {
         global("io.element.recent_emoji", emoji),
         Ok(object(json!({})))
     );
+    let program = json!({ "name": "Element", "url": "chat.ward-7.example", "version": "1.12" });
+    assert_eq!(
+        global("io.element.matrix_client_information.NIGHTSHIFT", program),
+        Ok(object(json!({})))
+    );
+    let hidden = json!({ "hidden_event_types": ["m.room.member", "what I fear"] });
+    assert!(global("im.nheko.hidden_events", hidden).is_err());
+    let expiry = json!({ "expire_after_ms": 60_000, "note": "before my wife sees it" });
+    assert_eq!(
+        global("im.nheko.event_expiry", expiry),
+        Ok(object(json!({ "expire_after_ms": 60_000 })))
+    );
+    assert!(global("im.ponies.user_emotes", json!({ "images": {} })).is_err());
     assert!(global("org.example.diary", json!({ "a": 1 })).is_err());
     assert!(
         global(
