@@ -6,9 +6,10 @@ use super::{
     MAX_ID_BYTES,
     fields::{Fields, boolean, count, list, map, object, one_of, text},
     grammar::{
-        is_base64_16, is_base64_32, is_device_id, is_event_id, is_opaque_id, is_room_id,
-        is_user_id, within,
+        is_base64_16, is_base64_32, is_check_iv, is_device_id, is_event_id, is_opaque_id,
+        is_room_id, is_user_id, within,
     },
+    keys::signature_map,
     olm,
     refusal::{Refusal, Verdict},
     table::{Class, Outcome, judge, outcome},
@@ -88,8 +89,9 @@ pub(super) fn secret_storage_key(content: CanonicalJsonObject) -> Verdict {
     let mut fields = Fields::of(content);
     fields.need("algorithm", one_of(&[SECRET_STORAGE]))?;
     fields.may("passphrase", object(passphrase))?;
-    fields.may("iv", text(is_base64_16))?;
+    fields.may("iv", text(is_check_iv))?;
     fields.may("mac", text(is_base64_32))?;
+    fields.may("signatures", signature_map)?;
     fields.rest_dropped()
 }
 

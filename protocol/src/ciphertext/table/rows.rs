@@ -73,7 +73,7 @@ pub const TABLE: &[Row] = &[
     content(Global, "m.direct", data::direct, "User ids and room ids."),
     content(Global, "m.ignored_user_list", data::ignored_users, "User ids."),
     content(Global, "m.secret_storage.default_key", data::default_key, "A key id."),
-    content(Global, "m.secret_storage.key.*", data::secret_storage_key, "Derivation parameters and a check value; the key's name is dropped."),
+    content(Global, "m.secret_storage.key.*", data::secret_storage_key, "Derivation parameters, a check value and signatures; the key's name is dropped."),
     content(Global, "m.cross_signing.master", data::secret, "A secret encrypted for secret storage."),
     content(Global, "m.cross_signing.self_signing", data::secret, "A secret encrypted for secret storage."),
     content(Global, "m.cross_signing.user_signing", data::secret, "A secret encrypted for secret storage."),
