@@ -6,9 +6,10 @@ use super::{
     MAX_ID_BYTES,
     fields::{Fields, boolean, count, list, map, object, one_of, text},
     grammar::{
-        is_base64_16, is_base64_32, is_device_id, is_event_id, is_opaque_id, is_room_id,
-        is_user_id, within,
+        is_base64_16, is_base64_32, is_check_iv, is_device_id, is_event_id, is_opaque_id,
+        is_room_id, is_user_id, within,
     },
+    keys::signature_map,
     olm,
     refusal::{Refusal, Verdict},
     table::{Class, Outcome, judge, outcome},
@@ -88,8 +89,9 @@ pub(super) fn secret_storage_key(content: CanonicalJsonObject) -> Verdict {
     let mut fields = Fields::of(content);
     fields.need("algorithm", one_of(&[SECRET_STORAGE]))?;
     fields.may("passphrase", object(passphrase))?;
-    fields.may("iv", text(is_base64_16))?;
+    fields.may("iv", text(is_check_iv))?;
     fields.may("mac", text(is_base64_32))?;
+    fields.may("signatures", signature_map)?;
     fields.rest_dropped()
 }
 
@@ -161,6 +163,42 @@ pub(super) fn choices(content: CanonicalJsonObject) -> Verdict {
         one_of(&["on", "off", "private"]),
     )?;
     fields.may("default_action", one_of(&["allow", "block"]))?;
+    fields.rest_dropped()
+}
+
+/// Which kinds of events somebody does not want to see.
+pub(super) fn hidden_events(content: CanonicalJsonObject) -> Verdict {
+    const KINDS: &[&str] = &[
+        "m.reaction",
+        "m.room.aliases",
+        "m.room.avatar",
+        "m.room.canonical_alias",
+        "m.room.create",
+        "m.room.encryption",
+        "m.room.guest_access",
+        "m.room.history_visibility",
+        "m.room.join_rules",
+        "m.room.member",
+        "m.room.name",
+        "m.room.pinned_events",
+        "m.room.power_levels",
+        "m.room.redaction",
+        "m.room.server_acl",
+        "m.room.tombstone",
+        "m.room.topic",
+        "m.sticker",
+    ];
+    let mut fields = Fields::of(content);
+    fields.may("hidden_event_types", list(one_of(KINDS)))?;
+    fields.rest_dropped()
+}
+
+/// When somebody's client removes what they wrote.
+pub(super) fn event_expiry(content: CanonicalJsonObject) -> Verdict {
+    let mut fields = Fields::of(content);
+    let numbers = ["expire_after_ms", "keep_only_latest", "protect_latest"];
+    fields.may_each(&numbers, count)?;
+    fields.may("exclude_state_events", boolean)?;
     fields.rest_dropped()
 }
 

@@ -153,6 +153,17 @@ pub(super) fn is_base64_16(text: &str) -> bool {
     decoded(text).is_some_and(|bytes| bytes.len() == 16 && !Randomness::of(&bytes).is_text())
 }
 
+/// What secret storage's check value begins with: an initialisation vector, or, as nheko makes it, one of 32 bytes.
+pub(super) fn is_check_iv(text: &str) -> bool {
+    is_base64_16(text) || is_base64_32(text)
+}
+
+/// A backup's public key: base64, or, as nheko makes it, base64 of the base64.
+pub(super) fn is_backup_key(text: &str) -> bool {
+    let once = || String::from_utf8(decoded(text)?).ok();
+    is_base64_32(text) || once().is_some_and(|inner| is_base64_32(&inner))
+}
+
 /// Whether base64 of 32 bytes or more has capital and small letters. Without the one or the other,
 /// random bytes are below 4·10⁻¹⁰; words written as if they were base64 are so.
 pub(super) fn is_mixed(text: &str) -> bool {

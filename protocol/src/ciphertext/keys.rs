@@ -6,8 +6,8 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue as Value};
 use super::{
     fields::{Fields, boolean, count, list, map, object, one_of, text},
     grammar::{
-        decoded, is_base64_32, is_base64_64, is_device_id, is_key_id, is_opaque_id, is_room_id,
-        is_user_id,
+        decoded, is_backup_key, is_base64_32, is_base64_64, is_device_id, is_key_id, is_opaque_id,
+        is_room_id, is_user_id,
     },
     olm,
     randomness::Randomness,
@@ -190,7 +190,7 @@ pub(super) fn signed_by_user(body: CanonicalJsonObject) -> Verdict {
 
 pub(super) fn auth_data(auth_data: CanonicalJsonObject) -> Verdict {
     let mut fields = Fields::of(auth_data);
-    fields.need("public_key", text(is_base64_32))?;
+    fields.need("public_key", text(is_backup_key))?;
     fields.may("signatures", signature_map)?;
     fields.may("private_key_salt", text(is_opaque_id))?;
     fields.may_each(&["private_key_iterations", "private_key_bits"], count)?;
@@ -219,7 +219,7 @@ fn is_backup_code(text: &str) -> bool {
     decoded(text).is_some_and(|bytes| matches!(bytes.len(), 8 | 32))
 }
 
-fn signature_map(value: Value) -> Verdict<Value> {
+pub(super) fn signature_map(value: Value) -> Verdict<Value> {
     map(is_user_id, map(is_key_id, text(is_base64_64)))(value)
 }
 

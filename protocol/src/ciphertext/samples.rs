@@ -394,6 +394,14 @@ fn account() -> Vec<(Door, Value)> {
             Door::Global("io.element.msc4278.media_preview_config"),
             json!({ "media_previews": "private", "invite_avatars": "off" }),
         ),
+        (
+            Door::Global("im.nheko.hidden_events"),
+            json!({ "hidden_event_types": ["m.room.member", "m.reaction"] }),
+        ),
+        (
+            Door::Room("im.nheko.event_expiry"),
+            json!({ "expire_after_ms": 86_400_000, "exclude_state_events": true }),
+        ),
         (Door::Global("im.vector.web.settings"), json!({})),
         (Door::Room("m.fully_read"), json!({ "event_id": EVENT })),
         (Door::Room("m.marked_unread"), json!({ "unread": true })),

@@ -50,7 +50,7 @@ pub(super) struct Tail {
     examined: usize,
     /// The events that are wanted, lowest position first once it is finished.
     pub(super) wanted: Vec<Placed>,
-    /// The state events that it covers and that are not wanted.
+    /// The state events that it covers and that are not wanted, or that may not be read where they stand.
     pub(super) unwanted: Vec<Placed>,
     /// Whether there is more before it.
     pub(super) limited: bool,
@@ -69,6 +69,7 @@ impl Tail {
         wants: impl Fn(&StoredEvent) -> bool,
     ) -> Result<Self> {
         let mut tail = Self::new(limit, end);
+        let readable = source.readable();
         let mut rest = source;
         'reading: loop {
             let (chunk, more) = rest.take(store, room, limit + 1).await?;
@@ -76,7 +77,8 @@ impl Tail {
                 break;
             }
             for (position, event) in chunk {
-                let wanted = wants(&event);
+                let wanted =
+                    readable.is_none_or(|readable| readable.sees(position)) && wants(&event);
                 if tail.push((position, event), wanted).is_break() {
                     break 'reading;
                 }
@@ -129,6 +131,13 @@ impl Tail {
 }
 
 impl<'a> Source<'a> {
+    const fn readable(&self) -> Option<&'a Readable> {
+        match self {
+            Self::Positions(_) => None,
+            Self::History { readable, .. } => Some(readable),
+        }
+    }
+
     /// The last `count` events, newest first, and what is before them.
     async fn take(self, store: &Store, room: &RoomId, count: usize) -> Result<(Vec<Placed>, Self)> {
         match self {
@@ -149,7 +158,11 @@ impl<'a> Source<'a> {
             Self::History { end, readable } => {
                 let mut events = store.before(&TIMELINE, room, end + 1, count).await?;
                 let next = events.last().map_or(0, |(position, _)| position - 1);
-                events.retain(|(position, _)| readable.sees(*position));
+                // What the room became between two stretches that may be read is part of what it is now.
+                let first = readable.first();
+                events.retain(|(position, event)| {
+                    *position >= first && (event.state_key.is_some() || readable.sees(*position))
+                });
                 Ok((
                     events,
                     Self::History {

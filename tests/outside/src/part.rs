@@ -1,6 +1,10 @@
 //! The programs that some tests need.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 /// A program of another project.
 #[derive(Debug)]
@@ -9,6 +13,8 @@ pub struct Part {
     pub name: &'static str,
     /// The programs that have to be there.
     pub programs: &'static [&'static str],
+    /// A program and its arguments that end well where these are good enough; nothing, where any version is.
+    pub probe: &'static [&'static str],
     /// Which tests need it.
     pub tests: &'static str,
     /// How to get it.
@@ -19,6 +25,7 @@ pub struct Part {
 pub const POSTGRESQL: Part = Part {
     name: "PostgreSQL",
     programs: &["initdb", "postgres", "psql"],
+    probe: &[],
     tests: "the PostgreSQL engine, kills under load, moves and restores with it; several servers ran on a store within one \
             process instead",
     how: "install the package postgresql (Debian, Ubuntu), or put its programs on PATH",
@@ -28,12 +35,44 @@ pub const POSTGRESQL: Part = Part {
 pub const STRACE: Part = Part {
     name: "strace",
     programs: &["strace"],
+    probe: &[],
     tests: "a disk that returns errors, power loss",
     how: "install the package strace",
 };
 
+/// What runs clients that are made of matrix-js-sdk.
+pub const NODE: Part = Part {
+    name: "Node.js 22 or newer with npm",
+    programs: &["node", "npm"],
+    probe: &[
+        "node",
+        "-e",
+        "process.exit(parseInt(process.versions.node) >= 22 ? 0 : 1)",
+    ],
+    tests: "clients that are made of matrix-js-sdk, and clients that talk to these",
+    how: "install it from your distribution or nodejs.org; .ci/run shows how on Debian",
+};
+
+/// What clients that are made of matrix-nio need: libolm, in the Python that the system's packages are for.
+pub const LIBOLM: Part = Part {
+    name: "libolm for Python",
+    programs: &["/usr/bin/python3"],
+    probe: &["/usr/bin/python3", "-c", "import ensurepip, olm, venv"],
+    tests: "clients that are made of matrix-nio",
+    how: "install the packages python3-olm and python3-venv (Debian, Ubuntu)",
+};
+
+/// What shows a page.
+pub const CHROMIUM: Part = Part {
+    name: "Chromium",
+    programs: &["chromium"],
+    probe: &[],
+    tests: "a client in a browser",
+    how: "install the package chromium",
+};
+
 /// All of them.
-pub const PARTS: [&Part; 2] = [&POSTGRESQL, &STRACE];
+pub const PARTS: [&Part; 5] = [&POSTGRESQL, &STRACE, &NODE, &LIBOLM, &CHROMIUM];
 
 /// Where systems put the server's programs, which are not meant to be called by hand. `*` stands for the highest version
 /// there is.
@@ -82,9 +121,18 @@ impl Part {
 
     /// Whether all of it is there, whatever is required.
     pub fn is_found(&self) -> bool {
-        self.programs
-            .iter()
-            .all(|name| self.program(name).is_some())
+        let mut programs = self.programs.iter();
+        programs.all(|name| self.program(name).is_some()) && self.is_good_enough()
+    }
+
+    fn is_good_enough(&self) -> bool {
+        let Some((name, arguments)) = self.probe.split_first() else {
+            return true;
+        };
+        let mut probe = Command::new(name);
+        probe.args(arguments).stdin(Stdio::null());
+        probe.stdout(Stdio::null()).stderr(Stdio::null());
+        probe.status().is_ok_and(|status| status.success())
     }
 }
 

@@ -16,6 +16,7 @@ mod directory;
 mod disk;
 mod first_day;
 mod gate;
+mod interop;
 mod keys;
 mod main_job;
 mod malformed;

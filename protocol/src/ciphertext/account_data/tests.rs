@@ -27,6 +27,24 @@ fn a_recovery_key_loses_its_name_and_is_kept() {
 }
 
 #[test]
+fn a_recovery_key_that_nheko_has_made_is_kept() {
+    let content = json!({
+        "algorithm": "m.secret_storage.v1.aes-hmac-sha2",
+        "iv": "2kWeD68ZpvIx0c6LFyop35Gsucpw+1cHd3XnpNQ6vTA=",
+        "mac": "HWa7OEuDAjUi7dQ7SsaLFsQD7vhX/E4AvqOpqSKpmNA=",
+        "signatures": { "@paramedic:localhost": {
+            "ed25519:Rpjl9ZqeAAUR3MdX/k+QMFaXhQHt1WkVZmJ6r5Cx4Yw":
+                "ftZEuR/bnQhHgqJK+/NbotuW+z+wN43gb5nemOtz6LuoaW5Co93fPpBFvcTFDzmNh7bmABebvvk/q2f1O+0SAQ",
+        } },
+    });
+    let kept = global(
+        "m.secret_storage.key.52w7AYSJ5uwFEN4LEk8wj4",
+        content.clone(),
+    );
+    assert_eq!(kept, Ok(object(content)));
+}
+
+#[test]
 fn a_secret_in_the_clear_is_refused() {
     let entry = |ciphertext: String| {
         let secret = json!({ "iv": b64(16), "ciphertext": ciphertext, "mac": b64(32) });
@@ -64,6 +82,19 @@ fn habits_and_feelings_are_not_kept() {
         global("io.element.recent_emoji", emoji),
         Ok(object(json!({})))
     );
+    let program = json!({ "name": "Element", "url": "chat.ward-7.example", "version": "1.12" });
+    assert_eq!(
+        global("io.element.matrix_client_information.NIGHTSHIFT", program),
+        Ok(object(json!({})))
+    );
+    let hidden = json!({ "hidden_event_types": ["m.room.member", "what I fear"] });
+    assert!(global("im.nheko.hidden_events", hidden).is_err());
+    let expiry = json!({ "expire_after_ms": 60_000, "note": "before my wife sees it" });
+    assert_eq!(
+        global("im.nheko.event_expiry", expiry),
+        Ok(object(json!({ "expire_after_ms": 60_000 })))
+    );
+    assert!(global("im.ponies.user_emotes", json!({ "images": {} })).is_err());
     assert!(global("org.example.diary", json!({ "a": 1 })).is_err());
     assert!(
         global(

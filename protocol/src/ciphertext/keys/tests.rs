@@ -64,3 +64,26 @@ fn a_backup_holds_ciphertext() {
         );
     }
 }
+
+#[test]
+fn a_backup_that_nheko_has_made_is_kept() {
+    let made = object(json!({
+        "public_key": "NDNjeFRzWVZTeTNNQ3g5Z0FSTFhxZ3h6N04zcmIwQjJLN2NhM1pJeUhsVQ",
+        "signatures": { "@paramedic:localhost": {
+            "ed25519:Rpjl9ZqeAAUR3MdX/k+QMFaXhQHt1WkVZmJ6r5Cx4Yw":
+                "roCrzrtbZvYl+yEGzvtVqUkUiMtUlUfMvqmXrZ54C5ySfurwGZ9XI86LWJ7vlZzDKxRBql7v8mWWZAzO2MXmDw",
+        } },
+    }));
+    let algorithm = "m.megolm_backup.v1.curve25519-aes-sha2";
+    assert_eq!(backup_auth_data(algorithm, made.clone()), Ok(made));
+    for words in [
+        "I cried all night and nobody knows",
+        "SSBjcmllZCBhbGwgbmlnaHQgYW5kIG5vYm9keSBrbm93cw",
+    ] {
+        let twice = vodozemac::base64_encode(words);
+        for key in [words.to_owned(), twice] {
+            let made = object(json!({ "public_key": key }));
+            assert!(backup_auth_data(algorithm, made).is_err(), "{key}");
+        }
+    }
+}

@@ -113,6 +113,9 @@ fn settings_of_unknown_kinds_are_refused() {
         "m.room.third_party_invite",
         "m.policy.rule.user",
         "im.vector.modular.widgets",
+        "im.ponies.room_emotes",
+        "in.cinny.room.power_level_tags",
+        "org.matrix.msc3672.beacon_info",
         "org.own",
     ] {
         assert!(later(event_type, "", json!({})).is_err(), "{event_type}");

@@ -310,3 +310,24 @@ async fn people_in_the_same_room_see_each_others_pseudonyms_change() -> Result<(
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_proof_that_proves_nothing_is_as_good_as_none() -> Result<()> {
+    let practice = Practice::open().await?;
+    let nobody = Raw::nobody(practice.url())?;
+    for proof in [
+        json!(null),
+        json!({}),
+        json!({ "initial_device_display_name": "matrix-nio" }),
+    ] {
+        let body = json!({ "username": "nurse", "password": "sleeps by day", "auth": proof });
+        let asked = nobody.post("v3/register", body).await?;
+        ensure!(
+            asked.status == 401
+                && asked.body["flows"].is_array()
+                && asked.body["session"].is_string(),
+            "with {proof} {asked}"
+        );
+    }
+    Ok(())
+}

@@ -420,3 +420,28 @@ async fn a_room_that_one_joins_comes_whole() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn whoever_comes_into_a_therapy_room_knows_all_of_its_settings() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (therapist, nurse, room) = raw::therapist_and_nurse(&practice).await?;
+    let now = therapist.get(&format!("v3/rooms/{room}/state")).await?;
+    let mut now: Vec<_> = ids(&now.ok()?);
+    now.sort();
+    for (limit, lazy) in [(1, true), (3, false), (20, true), (20, false)] {
+        let filter = json!({ "room": {
+            "timeline": { "limit": limit }, "state": { "lazy_load_members": lazy },
+        } });
+        let path = format!("v3/sync?filter={}", in_query(&filter.to_string()));
+        let heard = nurse.get(&path).await?.ok()?;
+        let heard = room_of(&heard, &room);
+        // What was set before she was invited is no event that she may read, but it holds for her too.
+        let mut known = ids(&heard["state"]["events"]);
+        known.extend(ids(&heard["timeline"]["events"]));
+        known.sort();
+        known.dedup();
+        let missing: Vec<_> = now.iter().filter(|id| !known.contains(id)).collect();
+        ensure!(missing.is_empty(), "with {filter} {missing:?} of {heard}");
+    }
+    Ok(())
+}
