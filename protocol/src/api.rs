@@ -1,5 +1,5 @@
-//! The therapy endpoints, under `/_matrix/client/unstable/chat.respite/`, one a file; and those of the specification that
-//! ruma lacks.
+//! The therapy endpoints, under `/_matrix/client/unstable/chat.respite/`, one a file; and others that ruma lacks, or does
+//! not describe as clients need them.
 //!
 //! Each module has ruma's `Request` and `Response`, so that the server's and the client's side
 //! are one definition. Times are milliseconds since the epoch and are named `*_ts`; durations are
@@ -17,6 +17,7 @@ pub mod mutual_rooms;
 pub mod postpone_prompt;
 pub mod revoke_invite;
 pub mod schedule_prompt;
+pub mod turn_server;
 pub mod upload_document;
 
 /// Most people that can be invited when a therapy room is opened.

@@ -35,6 +35,14 @@ impl Clock {
         Self(Arc::new(move || millis.load(Ordering::Relaxed)))
     }
 
+    /// The machine's clock, put forward by so many milliseconds, which tests change.
+    pub fn put_forward(by: Arc<AtomicU64>) -> Self {
+        let machine = Self::system();
+        Self(Arc::new(move || {
+            machine.millis().saturating_add(by.load(Ordering::Relaxed))
+        }))
+    }
+
     /// Milliseconds since 1970.
     pub fn millis(&self) -> u64 {
         (self.0)()

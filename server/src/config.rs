@@ -45,6 +45,10 @@ pub struct Config {
     pub rooms: Rooms,
     /// Uploads.
     pub media: Media,
+    /// Push notifications.
+    pub push: Push,
+    /// Calls.
+    pub turn: Turn,
     /// How to get at S3-compatible storage.
     pub s3: S3Access,
     /// How much is how much too much.
@@ -214,6 +218,48 @@ impl Default for Media {
     fn default() -> Self {
         Self {
             max_upload: 100 * 1024 * 1024,
+        }
+    }
+}
+
+/// Push notifications.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Push {
+    /// Whether the server calls push gateways.
+    pub enabled: bool,
+    /// Push gateways that may be called without TLS and in a private network: scheme, host and port.
+    pub trusted_gateways: Vec<String>,
+}
+
+impl Default for Push {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            trusted_gateways: Vec::new(),
+        }
+    }
+}
+
+/// Calls: TURN servers, and the secret that the server shares with them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Turn {
+    /// The TURN servers; none: clients call each other directly.
+    pub uris: Vec<String>,
+    /// A file with the secret (`static-auth-secret` of coturn).
+    pub secret: Option<PathBuf>,
+    /// How long credentials hold.
+    #[serde(with = "duration")]
+    pub lifetime: Duration,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self {
+            uris: Vec::new(),
+            secret: None,
+            lifetime: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

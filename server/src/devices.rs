@@ -13,7 +13,7 @@ use crate::{
     clock::Random,
     endpoint::endpoint,
     error::{Error, Result},
-    inbox, keys,
+    inbox, keys, push,
     state::App,
     store::Tx,
     to_device, uia,
@@ -76,6 +76,7 @@ pub async fn delete_each_in(
             keys::forget_device_in(tx, user, device).await?;
             to_device::forget_device_in(tx, user, device).await?;
             inbox::trim::forget_device_in(tx, user, device);
+            push::forget_device_in(tx, user, device).await?;
             deleted = true;
         }
     }

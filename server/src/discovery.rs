@@ -1,6 +1,6 @@
 //! What the server is and can do.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::Router;
 use respite_protocol::{
@@ -23,7 +23,6 @@ use ruma::{
             get_supported_versions,
         },
         thirdparty::get_protocols,
-        voip::get_turn_server_info,
     },
     profile::ProfileFieldName,
 };
@@ -45,8 +44,6 @@ pub const VERSIONS: [&str; 12] = [
 /// What is served beyond that. Clients look for the second one before they offer secure backup.
 pub const UNSTABLE_FEATURES: [&str; 2] = [UNSTABLE_FEATURE, "org.matrix.e2e_cross_signing"];
 
-const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// The endpoints.
 pub fn router() -> Router<App> {
     Router::new()
@@ -55,7 +52,6 @@ pub fn router() -> Router<App> {
         .merge(endpoint::<_, _, _, _>(homeserver))
         .merge(endpoint::<_, _, _, _>(support))
         .merge(endpoint::<_, _, _, _>(bridges))
-        .merge(endpoint::<_, _, _, _>(turn_server))
 }
 
 async fn versions(
@@ -142,19 +138,4 @@ async fn bridges(
     _: get_protocols::v3::Request,
 ) -> Result<get_protocols::v3::Response> {
     Ok(get_protocols::v3::Response::new(BTreeMap::new()))
-}
-
-/// There is none: the server knows no calls. Clients ask at every start, and again once this answer is too old.
-async fn turn_server(
-    _: App,
-    _: Device,
-    _: get_turn_server_info::v3::Request,
-) -> Result<get_turn_server_info::v3::Response> {
-    let nothing = String::new();
-    Ok(get_turn_server_info::v3::Response::new(
-        nothing.clone(),
-        nothing,
-        Vec::new(),
-        A_DAY,
-    ))
 }

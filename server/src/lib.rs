@@ -7,6 +7,7 @@ pub mod archive;
 pub mod auth;
 pub mod backup;
 pub mod blobs;
+pub mod calls;
 pub mod client_config;
 pub mod clock;
 pub mod config;
@@ -33,6 +34,7 @@ pub mod presence;
 pub mod profiles;
 pub mod progress;
 pub mod push;
+pub mod pushers;
 pub mod reports;
 pub mod rooms;
 pub mod scan;
@@ -61,6 +63,7 @@ pub fn router(app: App) -> Router {
         .merge(accounts::router())
         .merge(devices::router())
         .merge(invites::router())
+        .merge(calls::router())
         .merge(client_config::router())
         .merge(directory::router())
         .merge(filters::router())
@@ -73,6 +76,7 @@ pub fn router(app: App) -> Router {
         .merge(to_device::router())
         .merge(media::router())
         .merge(push::router())
+        .merge(pushers::router())
         .merge(reports::router())
         .merge(therapy::router())
         .fallback(async || Error::unrecognized())

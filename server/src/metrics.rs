@@ -35,6 +35,9 @@ pub const REFUSALS: &str = "respite_gate_refusals_total";
 /// How often the store could not do what was asked.
 pub const STORE_ERRORS: &str = "respite_store_errors_total";
 
+/// Calls of push gateways, by what came of them: sent, failed, rejected.
+pub const PUSHES: &str = "respite_pushes_total";
+
 /// Upper ends of the histogram's buckets, in seconds: from one commit to one long poll.
 const BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 60.0,
@@ -68,6 +71,7 @@ fn install() -> anyhow::Result<PrometheusHandle> {
     );
     describe_gauge!(CONNECTIONS, "open connections");
     describe_counter!(REFUSALS, "what the ciphertext gate refused");
+    describe_counter!(PUSHES, "calls of push gateways");
     describe_counter!(STORE_ERRORS, "what the store could not do");
     Ok(handle)
 }
@@ -79,6 +83,11 @@ pub async fn upkeep(handle: PrometheusHandle) {
         ticks.tick().await;
         handle.run_upkeep();
     }
+}
+
+/// A push gateway was called.
+pub fn pushed(outcome: &'static str) {
+    counter!(PUSHES, "outcome" => outcome).increment(1);
 }
 
 /// A request under way; counted until it is dropped.

@@ -1,29 +1,36 @@
 //! What makes a person's client ring, and how much of it is unread. Rules and counts only: the server reads no content,
-//! and no content leaves it.
+//! and no content leaves it. What is to be pushed is noted here; `pushers` sends it.
 //!
 //! [Push notifications](https://spec.matrix.org/v1.18/client-server-api/#push-notifications)
 
+mod due;
 mod notify;
-mod pushers;
 mod rules;
+mod unread;
 
 use axum::Router;
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    notify::{
-        Incoming, KEPT_NOTIFICATIONS, forget_room, newest_unread, notify_in, read_up_to_in, trim,
-        unread,
+    due::{
+        DUE, PUSHERS, PUSHES, PUSHKEYS, Push, Pusher, UNREAD_ROOMS, forget_device_in, keep_in,
+        remove_in,
     },
+    notify::{Incoming, notify_in},
     rules::{room_follows_in, ruleset},
+    unread::{
+        Counts, KEPT_NOTIFICATIONS, Unread, Within, counts, forget_room, newest_unread,
+        read_up_to_in, trim, unread,
+    },
 };
 use crate::{
     state::App,
     store::{List, Numbered, Table},
 };
 
-/// What a user has been notified of in a room and has not read. The number at an entry's end is the event's position.
+/// What a user has been notified of in a room, outside of threads, and has not read. The number at an entry's end is the
+/// event's position.
 pub const NOTIFICATIONS: List<(OwnedUserId, OwnedRoomId), Numbered<Notification>> =
     List::new(0x0801, "notifications");
 
@@ -33,6 +40,11 @@ pub const HIGHLIGHTS: List<(OwnedUserId, OwnedRoomId), Numbered<()>> =
 
 /// How much of these lists a user has read.
 pub const READ: Table<(OwnedUserId, OwnedRoomId), Read> = Table::new(0x0802, "notifications_read");
+
+/// What a user has been notified of in a room's threads and has not read: by room, the event that the thread began with, and
+/// position. Threads come and go, so that nothing is kept of one that is read.
+pub const IN_THREADS: Table<(OwnedUserId, OwnedRoomId, OwnedEventId, u64), Notification> =
+    Table::new(0x0805, "thread_notifications");
 
 /// How much a user has read of a room's notifications: numbers of the lists' entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +69,5 @@ pub struct Notification {
 
 /// The endpoints.
 pub fn router() -> Router<App> {
-    Router::new()
-        .merge(rules::router())
-        .merge(pushers::router())
+    rules::router()
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{Hasher, Seals},
     blobs::Blobs,
+    calls::TurnSecret,
     clock::{Clock, Random},
     config::Config,
     inbox::token::EPOCH,
@@ -258,6 +259,7 @@ async fn assemble(
     Ok(App::new(Parts {
         blobs,
         hasher: Hasher::new(&config.passwords),
+        turn_secret: TurnSecret::load(&config.turn)?,
         config,
         store,
         clock: options.clock,

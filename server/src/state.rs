@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{Hasher, Seals},
     blobs::Blobs,
+    calls::TurnSecret,
     clock::{Clock, Random},
     config::Config,
     limits::Limiter,
@@ -41,6 +42,8 @@ pub struct Parts {
     pub rooms: RoomCache,
     /// Makes and checks password hashes.
     pub hasher: Hasher,
+    /// Makes credentials for TURN servers.
+    pub turn_secret: TurnSecret,
     /// How often whom may try what.
     pub limiter: Limiter,
     /// Cancelled when the server stops: long polls answer, background work ends.

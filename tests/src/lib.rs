@@ -12,6 +12,7 @@ pub mod canary;
 pub mod crash;
 pub mod desk;
 pub mod engine;
+pub mod gateway;
 pub mod held;
 pub mod history;
 pub mod keys;

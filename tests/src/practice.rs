@@ -1,11 +1,19 @@
 //! A practice: a real server with a data directory of its own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use respite_outside::postgres::Cluster;
 use respite_protocol::Role;
 use respite_server::{
+    clock::Clock,
     config::Config,
     serve::Server,
     start::{BLOBS, Options},
@@ -24,6 +32,7 @@ pub struct Practice {
     config: Config,
     directory: TempDir,
     options: Options,
+    forward: Arc<AtomicU64>,
     running: Option<Running>,
     several: Option<Several>,
 }
@@ -59,12 +68,17 @@ impl Practice {
         config.limits.registrations = 100_000;
         config.operations.enabled = false;
         change(&mut config);
-        let options = Options::default();
+        let forward = Arc::new(AtomicU64::new(0));
+        let options = Options {
+            clock: Clock::put_forward(forward.clone()),
+            ..Options::default()
+        };
         let mut practice = Self {
             url: String::new(),
             config,
             directory,
             options,
+            forward,
             running: None,
             several: None,
         };
@@ -75,12 +89,21 @@ impl Practice {
     /// Opens a practice with so many servers on one store, each request of a client's going to the next of them. The store
     /// is a real PostgreSQL; where there is none, an embedded one that they share within this process.
     pub async fn open_several(servers: usize) -> Result<Self> {
+        Self::open_several_with(servers, |_| ()).await
+    }
+
+    /// The same, whose operator has changed the configuration.
+    pub async fn open_several_with(
+        servers: usize,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self> {
         let database = Cluster::shared().map(Cluster::fresh).transpose()?;
         let database: Option<Address> = database.map(|url| url.parse()).transpose()?;
         let mut practice = Self::open_with(|config| {
             if let Some(database) = &database {
                 config.store = database.clone();
             }
+            change(config);
         })
         .await?;
         let (mut others, mut urls) = (Vec::new(), vec![practice.url.clone()]);
@@ -153,6 +176,12 @@ impl Practice {
             drop(app);
         }
         Ok(())
+    }
+
+    /// Puts the servers' clock forward.
+    pub fn wait(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.forward.fetch_add(millis, Ordering::Relaxed);
     }
 
     /// The address that clients are given.

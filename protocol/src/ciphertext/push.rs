@@ -4,10 +4,13 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue as Value};
 
 use super::{
     fields::{Fields, boolean, count, integer, list, object, one_of, text},
-    grammar::{is_event_type_pattern, is_room_id, is_user_id, within},
+    grammar::{is_event_type_pattern, is_room_id, is_server_name, is_user_id, within},
     refusal::{Refusal, Verdict},
     table::{Class, judge, judge_value},
 };
+
+/// The path of every push gateway.
+const PUSH_PATH: &str = "/_matrix/push/v1/notify";
 
 const KEYWORD: Refusal = Refusal::forbidden(
     "This push rule would tell the server which words or values matter to you, so this server \
@@ -179,15 +182,21 @@ pub(super) fn pusher_fields(body: CanonicalJsonObject) -> Verdict {
 fn pusher_data(data: CanonicalJsonObject) -> Verdict {
     let mut fields = Fields::of(data);
     fields.may("url", text(is_push_url))?;
+    fields.may("data_message", one_of(&["android", "ios"]))?;
     fields.may("default_payload", object(default_payload))?;
     fields.replace("format", "event_id_only");
     fields.rest_dropped()
 }
 
 /// What Apple's push service needs to wake a client: flags, and the name of a text that the client
-/// itself has.
+/// itself has; and by what a client knows which of its accounts is meant: a random secret (Android)
+/// or a hash (iOS).
 fn default_payload(payload: CanonicalJsonObject) -> Verdict {
     let mut fields = Fields::of(payload);
+    fields.may_each(
+        &["cs", "pusher_notification_client_identifier"],
+        text(is_client_secret),
+    )?;
     fields.may(
         "aps",
         object(|aps| {
@@ -212,6 +221,13 @@ fn is_text_name(name: &str) -> bool {
     within(name, 32) && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
 }
 
+fn is_client_secret(secret: &str) -> bool {
+    within(secret, 64)
+        && secret
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_=+/".contains(&b))
+}
+
 /// A token of a push service, or an address without spaces.
 fn is_push_key(key: &str) -> bool {
     within(key, 512) && key.bytes().all(|b| b.is_ascii_graphic())
@@ -231,9 +247,14 @@ fn is_language(tag: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
+/// The address of a push gateway: a host, perhaps a port, and the one path that the specification has; nothing else that
+/// words could stand in.
 fn is_push_url(url: &str) -> bool {
-    let is_http = url.starts_with("https://") || url.starts_with("http://");
-    is_http && within(url, 512) && url.bytes().all(|b| b.is_ascii_graphic())
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+        .and_then(|rest| rest.strip_suffix(PUSH_PATH));
+    within(url, 512) && host.is_some_and(is_server_name)
 }
 
 pub(super) fn filter_fields(filter: CanonicalJsonObject) -> Verdict {

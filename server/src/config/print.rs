@@ -82,6 +82,7 @@ mod tests {
         full.server.public_url = Some("https://respite.example.org".to_owned());
         full.s3.endpoint = Some("https://s3.example.org".to_owned());
         full.s3.credentials = Some(PathBuf::from("s3-credentials"));
+        full.turn.secret = Some(PathBuf::from("turn-secret"));
         full.tls.certificate = Some(PathBuf::from("certificate.pem"));
         full.tls.key = Some(PathBuf::from("key.pem"));
         let values = Table::try_from(&full).unwrap();

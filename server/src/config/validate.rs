@@ -67,6 +67,19 @@ impl Config {
                 "Write a size from 1 to 10737418240 bytes.",
             );
         }
+        if !self
+            .push
+            .trusted_gateways
+            .iter()
+            .all(|url| is_base_url(url))
+        {
+            return wrong(
+                "push",
+                "trusted_gateways",
+                "Write addresses as http://10.0.0.7:5000, without a path.",
+            );
+        }
+        self.validate_turn()?;
         self.validate_s3()?;
         if self.limits.failed_logins == 0 {
             return wrong(
@@ -107,6 +120,31 @@ impl Config {
             (None, Some(_)) => wrong("tls", "key", "Set tls.certificate too."),
             _ => Ok(()),
         }
+    }
+
+    fn validate_turn(&self) -> Result<(), Invalid> {
+        let wrong = |field, sentence| {
+            Err(Invalid {
+                section: "turn",
+                field,
+                sentence,
+            })
+        };
+        let schemes = ["turn:", "turns:", "stun:", "stuns:"];
+        let is_uri = |uri: &String| schemes.iter().any(|scheme| uri.starts_with(scheme));
+        if !self.turn.uris.iter().all(is_uri) {
+            return wrong(
+                "uris",
+                "Write addresses as turn:turn.example.org:3478?transport=udp.",
+            );
+        }
+        if !self.turn.uris.is_empty() && self.turn.secret.is_none() {
+            return wrong("uris", "Set turn.secret too.");
+        }
+        if self.turn.lifetime.as_secs() == 0 {
+            return wrong("lifetime", "Calls need some time; write at least \"1m\".");
+        }
+        Ok(())
     }
 
     fn validate_s3(&self) -> Result<(), Invalid> {

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    inbox, push,
+    inbox,
+    push::{self, Within},
     state::App,
     store::{Committed, Numbered, Slot, Store, Tx},
 };
@@ -369,10 +370,15 @@ impl<'a> Draft<'a> {
         }
         let power_levels = (event.kind != "m.room.encrypted")
             .then(|| PushConditionPowerLevelsCtx::from(self.state.power_levels()));
+        let thread = relations::thread_of(tx.store(), event).await?;
+        let now = self.app.clock.millis();
         let incoming = push::Incoming {
             room: self.room_id(),
             sender: &event.sender,
             kind: &event.kind,
+            event_id: &event.event_id,
+            thread: thread.as_deref(),
+            now,
             position,
             json: &event.as_json()?,
             joined: u64::try_from(self.state.joined().len()).unwrap_or(u64::MAX),
@@ -384,13 +390,17 @@ impl<'a> Draft<'a> {
             .filter(|user| *user != event.sender && !self.entering.contains(*user))
             .collect();
         push::notify_in(tx, &incoming, told.into_iter()).await?;
-        // Who writes or comes in has seen what was there, the invitation included.
+        // Who writes has seen what was there in the same thread; who comes in has seen everything, the invitation included.
         let comes_in =
             || event.state_key.as_deref() == Some(event.sender.as_str()) && event.joins();
-        if (event.state_key.is_none() || comes_in())
-            && let Some(read) = self.read_up_to
-        {
-            push::read_up_to_in(tx, &event.sender, self.room_id(), read).await?;
+        let seen = match (&event.state_key, thread) {
+            (None, Some(root)) => Within::Thread(root),
+            (None, None) => Within::Main,
+            (Some(_), _) if comes_in() => Within::Room,
+            (Some(_), _) => return Ok(()),
+        };
+        if let Some(read) = self.read_up_to {
+            push::read_up_to_in(tx, &event.sender, self.room_id(), (&seen, read), now).await?;
         }
         Ok(())
     }

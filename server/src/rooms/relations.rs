@@ -27,6 +27,9 @@ use crate::{
     store::{Numbered, Slot, Store, StoreError, Table, Tx, packed},
 };
 
+/// How many references are followed from an event to the thread that it belongs to.
+const HOPS: usize = 3;
+
 /// What refers to an event: room, event, position of what refers to it.
 pub const RELATIONS: Table<(OwnedRoomId, OwnedEventId, u64), Relation> =
     Table::new(0x0406, "relations");
@@ -256,4 +259,24 @@ impl Aggregate {
         }
         self
     }
+}
+
+/// The event that began the thread which an event is in: one that refers to an event of a thread (an answer to a poll) is in
+/// the thread too. Costs nothing for an event that refers to none.
+pub(super) async fn thread_of(store: &Store, event: &StoredEvent) -> Result<Option<OwnedEventId>> {
+    let mut relation = relates_to(event);
+    for _ in 0..HOPS {
+        let target = match relation {
+            None => return Ok(None),
+            Some((rel_type, root)) if rel_type == "m.thread" => return Ok(Some(root)),
+            Some((_, target)) => target,
+        };
+        let place = store.get(&EVENT_POSITIONS, &target).await?;
+        let Some(place) = place.filter(|place| place.value == event.room_id) else {
+            return Ok(None);
+        };
+        let found = store.entries(&TIMELINE, &event.room_id, &[place.number()]);
+        relation = found.await?.pop().flatten().as_ref().and_then(relates_to);
+    }
+    Ok(None)
 }

@@ -6,7 +6,7 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue, RoomId, UserId, push::Rulese
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{backup::Session, rooms::event::StoredEvent, store::StoreError};
+use crate::{backup::Session, push::Pusher, rooms::event::StoredEvent, store::StoreError};
 
 /// What is wrong with something that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -133,6 +133,25 @@ pub(super) fn one_time_key(algorithm: &str, id: &str, key: &str) -> Judged {
     } else {
         Err(Flaw::NotBlanked)
     }
+}
+
+/// A pusher: what it was set with, less what is blanked.
+pub(super) fn pusher(pusher: &Pusher) -> Judged {
+    let mut data = object(&pusher.data)?;
+    data.insert("url".to_owned(), pusher.url.clone().into());
+    let texts = [
+        ("kind", "http"),
+        ("app_id", &pusher.app_id),
+        ("pushkey", &pusher.pushkey),
+        ("lang", &pusher.lang),
+    ];
+    let mut body: CanonicalJsonObject = texts
+        .into_iter()
+        .map(|(key, text)| (key.to_owned(), text.into()))
+        .collect();
+    body.insert("data".to_owned(), data.into());
+    let kept = ciphertext::pusher(body.clone()).map_err(|_| Flaw::Refused)?;
+    nothing_lost(&body, &kept)
 }
 
 /// A key in a backup. The ids that it is kept under are the client's words, too.

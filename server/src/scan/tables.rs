@@ -100,7 +100,12 @@ pub(super) fn rows() -> Vec<Row> {
         media::WALK,
         push::NOTIFICATIONS,
         push::HIGHLIGHTS,
+        push::IN_THREADS,
         push::READ,
+        push::PUSHKEYS,
+        push::PUSHES,
+        push::DUE,
+        push::UNREAD_ROOMS,
         scheduler::DUE,
         scheduler::OF_ROOM,
         scheduler::REQUESTS,
@@ -193,6 +198,10 @@ fn personal() -> Vec<Row> {
             "receipts",
             receipt,
         ),
+        row(push::PUSHERS.describe(), "pushers", |_, pair| {
+            let (_, pushers) = push::PUSHERS.decode_entry(pair)?;
+            pushers.iter().try_for_each(judge::pusher)
+        }),
         row(push::PUSH_RULES.describe(), "push rules", |_, pair| {
             let (user, text) = push::PUSH_RULES.decode_entry(pair)?;
             judge::push_rules(&user, &text)

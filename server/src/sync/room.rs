@@ -29,7 +29,7 @@ use crate::{
     auth::Device,
     ephemeral::typing,
     error::Result,
-    push,
+    push::{self, Unread},
     rooms::{
         event::TIMELINE,
         membership::Membership,
@@ -174,7 +174,15 @@ impl Teller<'_> {
         let mut joined = JoinedRoom::new();
         (joined.timeline, joined.state, joined.summary) =
             (story.timeline, story.state, story.summary);
-        joined.unread_notifications = self.unread(room).await?;
+        let counts = push::counts(&self.app.store, &self.me.user, room).await?;
+        if self.filter.room.timeline.unread_thread_notifications {
+            joined.unread_notifications = unread(counts.main);
+            let threads = counts.threads.into_iter();
+            joined.unread_thread_notifications =
+                threads.map(|(root, count)| (root, unread(count))).collect();
+        } else {
+            joined.unread_notifications = unread(counts.all());
+        }
         let (app, user) = (self.app, &*self.me.user);
         let types = match extent {
             Extent::Whole(_) => None,
@@ -203,14 +211,6 @@ impl Teller<'_> {
             }
         }
         Ok(joined)
-    }
-
-    async fn unread(&self, room: &RoomId) -> Result<UnreadNotificationsCount> {
-        let (notify, highlight) = push::unread(&self.app.store, &self.me.user, room).await?;
-        let mut unread = UnreadNotificationsCount::new();
-        unread.notification_count = Some(UInt::new_saturating(notify));
-        unread.highlight_count = Some(UInt::new_saturating(highlight));
-        Ok(unread)
     }
 
     async fn stripped(
@@ -244,4 +244,11 @@ impl Teller<'_> {
 
 fn insert<T>(rooms: &mut BTreeMap<OwnedRoomId, T>, room: &RoomId, value: T) {
     rooms.insert(room.to_owned(), value);
+}
+
+fn unread(count: Unread) -> UnreadNotificationsCount {
+    let mut unread = UnreadNotificationsCount::new();
+    unread.notification_count = Some(UInt::new_saturating(count.notified));
+    unread.highlight_count = Some(UInt::new_saturating(count.highlighted));
+    unread
 }

@@ -15,7 +15,7 @@ use crate::{
     invites,
     keys::{CROSS_SIGNING_KEYS, SIGNATURES},
     profiles::PROFILES,
-    push::{self, PUSH_RULES},
+    push::{self, PUSH_RULES, PUSHES},
     rooms::membership,
     state::App,
     store::{Page, StoreError},
@@ -55,6 +55,7 @@ async fn remove_some(app: &App, user: &UserId) -> Result<bool> {
         || store.erase(&BACKED_UP, (user,), STEP).await? > 0
         || store.erase(&BACKUPS, (user,), STEP).await? > 0
         || store.erase(&SIGNATURES, (user,), STEP).await? > 0
+        || store.erase_list(&PUSHES, user, STEP).await? > 0
         || store.erase_list(&CHANGES, user, STEP).await? > 0
         || store.erase_list(&INBOX, user, STEP).await? > 0)
 }

@@ -36,7 +36,7 @@ async fn two(practice: &Practice) -> Result<(Raw, Raw)> {
 }
 
 /// Two people in an ordinary room of a version.
-async fn together(practice: &Practice, version: &str) -> Result<(Raw, Raw, String)> {
+pub(crate) async fn together(practice: &Practice, version: &str) -> Result<(Raw, Raw, String)> {
     let (nurse, doctor) = two(practice).await?;
     let room = nurse
         .makes_a_room(json!({ "room_version": version, "invite": [doctor.user] }))

@@ -56,7 +56,7 @@ fn a_push_service_learns_an_event_id_and_no_more() {
     let body = json!({
         "pushkey": "token", "kind": "http", "app_id": "org.example", "lang": "de",
         "app_display_name": "My app", "device_display_name": "Somebody's telephone",
-        "profile_tag": "night", "data": { "url": "https://push.example/notify", "format": "full" },
+        "profile_tag": "night", "data": { "url": "https://push.example/_matrix/push/v1/notify", "format": "full" },
     });
     let kept = pusher(object(body.clone())).unwrap();
     let text = serde_json::to_string(&kept).unwrap();
@@ -72,6 +72,51 @@ fn a_push_service_learns_an_event_id_and_no_more() {
         bad[key] = json!(value);
         assert!(pusher(object(bad)).is_err(), "{key}");
     }
+}
+
+#[test]
+fn a_push_gateway_has_an_address_and_nothing_beside_it() {
+    let with_url = |url: &str| {
+        pusher(object(json!({
+            "pushkey": "token", "kind": "http", "app_id": "org.example", "data": { "url": url },
+        })))
+    };
+    assert!(with_url("https://push.example:8443/_matrix/push/v1/notify").is_ok());
+    for bad in [
+        "https://push.example/my/mother/_matrix/push/v1/notify",
+        "https://push.example/_matrix/push/v1/notify?about=mother",
+        "https://push.example/_matrix/push/v1/notify#mother",
+        "https://mother@push.example/_matrix/push/v1/notify",
+        "https://push.example/",
+        "ftp://push.example/_matrix/push/v1/notify",
+        "/_matrix/push/v1/notify",
+    ] {
+        assert!(with_url(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn what_real_clients_tell_their_gateways_passes_and_words_do_not() {
+    let payload = |payload: Json| {
+        let data = json!({ "url": "https://push.example/_matrix/push/v1/notify", "default_payload": payload });
+        pusher(object(json!({
+            "pushkey": "token", "kind": "http", "app_id": "org.example", "data": data,
+        })))
+    };
+    for real in [
+        json!({ "cs": "0b6c3a52-9f6e-4c8b-a8f9-1d2ad5f0a001" }),
+        json!({
+            "aps": { "mutable-content": 1, "alert": { "loc-key": "Notification", "loc-args": [] } },
+            "pusher_notification_client_identifier": "SGVsbG8+V29ybGQ/SGFzaA==",
+        }),
+    ] {
+        let kept = payload(real.clone()).unwrap();
+        assert_eq!(
+            serde_json::to_value(&kept["data"]).unwrap()["default_payload"],
+            real
+        );
+    }
+    assert!(payload(json!({ "cs": "two words" })).is_err());
 }
 
 #[test]

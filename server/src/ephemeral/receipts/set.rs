@@ -18,7 +18,7 @@ use crate::{
     endpoint::endpoint,
     error::{Error, Result},
     inbox::{self, Entry},
-    push,
+    push::{self, Within},
     rooms::{
         access::{self, Joined},
         event::EVENT_POSITIONS,
@@ -194,9 +194,13 @@ async fn set_receipt_in(
     } else {
         inbox::deliver(tx, &room.user, entry)?;
     }
-    // Notifications are counted for the room and not for each thread: a count that a thread's receipt did not lower
-    // could never be read away in that thread.
-    push::read_up_to_in(tx, &room.user, &room.room_id, mark.position).await?;
+    let within = match thread {
+        ReceiptThread::Thread(root) => Within::Thread(root.clone()),
+        ReceiptThread::Main => Within::Main,
+        _ => Within::Room,
+    };
+    let read = (&within, mark.position);
+    push::read_up_to_in(tx, &room.user, &room.room_id, read, now).await?;
     Ok(())
 }
 

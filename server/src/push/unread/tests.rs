@@ -1,16 +1,23 @@
-use ruma::{UserId, push::RuleKind, room_id};
+use ruma::{EventId, UserId, event_id, push::RuleKind, room_id};
 
-use super::{Incoming, TRIMMED_AT_ONCE, newest_unread, notify_in, read_up_to_in, unread};
+use super::{
+    KEPT_NOTIFICATIONS, TRIMMED_AT_ONCE, Within, counts, forget_room, newest_unread, read_up_to_in,
+    trim, unread,
+};
 use crate::{
     account_data::ACCOUNT_DATA,
     fixture::{store, user},
-    push::{PUSH_RULES, ruleset},
+    push::{Incoming, PUSH_RULES, notify_in, ruleset},
     store::{List, Store, StoreError},
 };
 
 const TIMELINE: List<String, String> = List::new(0x7777, "timeline of this test");
 
 async fn write(store: &Store, kind: &str, content: &str) {
+    write_in(store, None, kind, content).await;
+}
+
+async fn write_in(store: &Store, thread: Option<&EventId>, kind: &str, content: &str) {
     let room = room_id!("!night:localhost");
     let (therapist, nurse) = (user("therapist"), user("nurse"));
     let json = &format!(
@@ -24,6 +31,9 @@ async fn write(store: &Store, kind: &str, content: &str) {
                 room,
                 sender: therapist,
                 kind,
+                event_id: event_id!("$event"),
+                thread,
+                now: 0,
                 position,
                 json,
                 joined: 2,
@@ -37,10 +47,14 @@ async fn write(store: &Store, kind: &str, content: &str) {
 }
 
 async fn read_up_to(store: &Store, position: u64) {
+    read_within(store, &Within::Room, position).await;
+}
+
+async fn read_within(store: &Store, within: &Within, position: u64) {
     let (nurse, room) = (&user("nurse"), room_id!("!night:localhost"));
     store
         .transact(|mut tx| async move {
-            read_up_to_in(&mut tx, nurse, room, position).await?;
+            read_up_to_in(&mut tx, nurse, room, (within, position), 0).await?;
             Ok::<_, StoreError>((tx, ()))
         })
         .await
@@ -162,4 +176,53 @@ async fn reading_to_the_middle_leaves_the_rest_unread_with_its_mentions() {
     }
     read_up_to(&store, 80).await;
     assert_eq!(of(&store, "nurse").await, (0, 0));
+}
+
+#[tokio::test]
+async fn each_thread_is_read_for_itself_and_all_of_them_at_once() {
+    let (_directory, store) = store();
+    let (one, other) = (event_id!("$one"), event_id!("$other"));
+    let mention = r#"{"body":"hello","m.mentions":{"user_ids":["@nurse:localhost"]}}"#;
+    write(&store, "m.room.encrypted", "{}").await;
+    write_in(&store, Some(one), "m.room.encrypted", "{}").await;
+    write_in(&store, Some(one), "m.room.message", mention).await;
+    write_in(&store, Some(other), "m.room.encrypted", "{}").await;
+    let now = async || {
+        counts(&store, &user("nurse"), room_id!("!night:localhost"))
+            .await
+            .unwrap()
+    };
+    let of_one = async || {
+        let thread = now().await.threads.get(one).copied().unwrap_or_default();
+        (thread.notified, thread.highlighted)
+    };
+    assert_eq!(of(&store, "nurse").await, (4, 1));
+    assert_eq!(now().await.main.notified, 1);
+    assert_eq!(of_one().await, (2, 1));
+    read_within(&store, &Within::Thread(one.to_owned()), 2).await;
+    assert_eq!(of_one().await, (1, 1));
+    read_within(&store, &Within::Main, 4).await;
+    assert_eq!(of(&store, "nurse").await, (2, 1));
+    assert_eq!(now().await.main.notified, 0);
+    let newest = newest_unread(&store, &user("nurse"), room_id!("!night:localhost"), 10).await;
+    assert_eq!(newest.unwrap(), [(4, false), (3, true)]);
+    read_up_to(&store, 4).await;
+    assert_eq!(of(&store, "nurse").await, (0, 0));
+    assert!(now().await.threads.is_empty());
+}
+
+#[tokio::test]
+async fn of_a_thread_that_nobody_reads_the_oldest_go() {
+    let (_directory, store) = store();
+    let (thread, nurse) = (event_id!("$one"), user("nurse"));
+    for _ in 0..KEPT_NOTIFICATIONS + 3 {
+        write_in(&store, Some(thread), "m.room.encrypted", "{}").await;
+    }
+    let room = room_id!("!night:localhost");
+    assert_eq!(trim(&store, &nurse, room, 2).await.unwrap(), 2);
+    assert_eq!(trim(&store, &nurse, room, 2).await.unwrap(), 1);
+    assert_eq!(trim(&store, &nurse, room, 2).await.unwrap(), 0);
+    let newest = newest_unread(&store, &nurse, room, 1).await.unwrap();
+    assert_eq!(newest, [(KEPT_NOTIFICATIONS + 3, false)]);
+    assert!(forget_room(&store, &nurse, room, 500).await.unwrap());
 }
