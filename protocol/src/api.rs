@@ -5,11 +5,13 @@
 //! are one definition. Times are milliseconds since the epoch and are named `*_ts`; durations are
 //! milliseconds and are named `*_ms`.
 
+pub mod act_on_delayed_event;
 pub mod cancel_prompt;
 pub mod capability;
 pub mod create_invite;
 pub mod create_room;
 pub mod delete_document;
+pub mod list_delayed_events;
 pub mod list_documents;
 pub mod list_invites;
 pub mod list_prompts;

@@ -31,8 +31,8 @@ pub use address::room_address;
 pub use blob::BlobCheck;
 pub use grammar::{depth_ok, device_id, transaction_id};
 pub use keys::{
-    backup_auth_data, backup_ids, backup_session, cross_signing_key, device_keys, one_time_key,
-    signatures,
+    backup_auth_data, backup_ids, backup_session, cross_signing_key, dehydrated_device,
+    device_keys, one_time_key, signatures,
 };
 pub use message::message_event;
 pub use profile::{device_name, file_name, media_type, presence_status, profile_field, reason};

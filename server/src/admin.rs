@@ -265,6 +265,12 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Matrix { message, .. } => Self(message.into_owned()),
+            Error::Extended { body, .. } => Self(
+                body.get("error")
+                    .and_then(|it| it.as_str())
+                    .unwrap_or_default()
+                    .to_owned(),
+            ),
             Error::Interactive(_) => Self("This needs a person who logs in.".to_owned()),
         }
     }

@@ -45,6 +45,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// Uploads.
     pub media: Media,
+    /// Who is there.
+    pub presence: Presence,
     /// Push notifications.
     pub push: Push,
     /// Calls.
@@ -220,6 +222,14 @@ impl Default for Media {
             max_upload: 100 * 1024 * 1024,
         }
     }
+}
+
+/// Who is there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Presence {
+    /// Whether people who share a room are told when somebody comes and goes.
+    pub enabled: bool,
 }
 
 /// Push notifications.

@@ -78,6 +78,11 @@ pub async fn delete_each_in(
             inbox::trim::forget_device_in(tx, user, device);
             push::forget_device_in(tx, user, device).await?;
             deleted = true;
+        } else if keys::forget_dehydrated_in(tx, app, user, Some(&**device))
+            .await?
+            .is_some()
+        {
+            to_device::forget_device_in(tx, user, device).await?;
         }
     }
     if deleted {

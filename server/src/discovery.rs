@@ -42,7 +42,12 @@ pub const VERSIONS: [&str; 12] = [
 ];
 
 /// What is served beyond that. Clients look for the second one before they offer secure backup.
-pub const UNSTABLE_FEATURES: [&str; 2] = [UNSTABLE_FEATURE, "org.matrix.e2e_cross_signing"];
+pub const UNSTABLE_FEATURES: [&str; 4] = [
+    UNSTABLE_FEATURE,
+    "org.matrix.e2e_cross_signing",
+    "org.matrix.msc3814",
+    "org.matrix.msc4140",
+];
 
 /// The endpoints.
 pub fn router() -> Router<App> {

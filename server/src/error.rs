@@ -17,6 +17,7 @@ use ruma::api::{
         StandardErrorBody, UnknownTokenErrorData,
     },
 };
+use serde_json::Value;
 
 use crate::store::StoreError;
 
@@ -35,6 +36,13 @@ pub enum Error {
         /// One sentence for a person. Never content, never a token.
         message: Cow<'static, str>,
     },
+    /// An error with fields of its own, whole.
+    Extended {
+        /// The HTTP status.
+        status: StatusCode,
+        /// The body: `errcode`, `error` and more.
+        body: Box<Value>,
+    },
     /// The client must authenticate further.
     ///
     /// [User-interactive authentication](https://spec.matrix.org/v1.18/client-server-api/#user-interactive-authentication-api)
@@ -48,6 +56,14 @@ impl Error {
             status,
             kind: Box::new(kind),
             message: message.into(),
+        }
+    }
+
+    /// An error with fields of its own, beside `errcode` and `error`.
+    pub fn extended(status: StatusCode, body: Value) -> Self {
+        Self::Extended {
+            status,
+            body: Box::new(body),
         }
     }
 
@@ -188,6 +204,9 @@ impl IntoResponse for Error {
                 ErrorBody::Standard(StandardErrorBody::new(*kind, message.into_owned())),
             )
             .try_into_http_response::<Vec<u8>>(),
+            Self::Extended { status, body } => {
+                MatrixError::new(status, ErrorBody::Json(*body)).try_into_http_response()
+            }
             Self::Interactive(info) => {
                 ruma::api::client::uiaa::UiaaResponse::AuthResponse(*info).try_into_http_response()
             }

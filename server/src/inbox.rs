@@ -23,6 +23,8 @@ pub enum Entry {
     AccountData(Option<OwnedRoomId>, String),
     /// This user's devices or keys have changed.
     Devices(OwnedUserId),
+    /// This user has come, gone, or changed how present they are.
+    Presence(OwnedUserId),
     /// The user has forgotten the room.
     Forgotten(OwnedRoomId),
     /// The room was deleted, at this time (milliseconds since 1970).
@@ -39,9 +41,11 @@ impl Entry {
             | Self::Receipt(of, _, _)
             | Self::AccountData(Some(of), _)
             | Self::Forgotten(of) => of == room,
-            Self::AccountData(None, _) | Self::Devices(_) | Self::Deleted(_, _) | Self::Nothing => {
-                false
-            }
+            Self::AccountData(None, _)
+            | Self::Devices(_)
+            | Self::Presence(_)
+            | Self::Deleted(_, _)
+            | Self::Nothing => false,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod claim;
 mod cross_signing;
+mod dehydrated;
 mod forget;
 mod query;
 mod signatures;
@@ -19,11 +20,13 @@ use std::collections::BTreeMap;
 use axum::Router;
 use ruma::{DeviceId, OneTimeKeyAlgorithm, UInt, UserId, events::room::member::MembershipState};
 
+pub use self::dehydrated::{DEHYDRATED, Dehydrated, dehydrated_of, forget_dehydrated_in};
 pub use self::forget::forget_one_time_keys;
 pub use self::tables::{
     CROSS_SIGNING_KEYS, ClaimedKey, CrossSigningKeys, DEVICE_KEYS, FALLBACK_KEYS, FallbackKey,
     KEY_COUNTS, KeyCounts, ONE_TIME_KEYS, OneTimeKey, RECENTLY_CLAIMED, SIGNATURES,
 };
+pub use self::upload::KeyUpload;
 use crate::{
     error::Result,
     inbox::{self, Entry},

@@ -11,6 +11,7 @@ pub mod calls;
 pub mod client_config;
 pub mod clock;
 pub mod config;
+pub mod dehydration;
 pub mod devices;
 pub mod directory;
 pub mod discovery;
@@ -62,6 +63,7 @@ pub fn router(app: App) -> Router {
         .merge(discovery::router())
         .merge(accounts::router())
         .merge(devices::router())
+        .merge(dehydration::router())
         .merge(invites::router())
         .merge(calls::router())
         .merge(client_config::router())

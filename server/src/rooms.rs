@@ -12,6 +12,7 @@ pub mod draft;
 pub mod erasure;
 pub mod event;
 pub mod filter;
+pub mod later;
 pub mod membership;
 mod named;
 pub mod pdu;
@@ -39,6 +40,7 @@ pub fn router() -> Router<App> {
         .merge(aliases::router())
         .merge(published::router())
         .merge(send::router())
+        .merge(later::router())
         .merge(reading::router())
         .merge(timeline::router())
         .merge(relations::router())

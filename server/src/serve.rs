@@ -17,7 +17,7 @@ use crate::{
     admin::{self, Answer, Command},
     config::Config,
     ephemeral::typing,
-    metrics, pushers, scheduler,
+    metrics, presence, pushers, scheduler,
     start::{self, Options},
     state::App,
     trimming,
@@ -142,6 +142,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(metrics::upkeep(self.recorder.clone()));
         tasks.spawn(scheduler::run(self.app.clone()));
+        tasks.spawn(presence::run(self.app.clone()));
         tasks.spawn(pushers::run(self.app.clone()));
         tasks.spawn(trimming::run(self.app.clone()));
         tasks.spawn(typing::run(self.app.clone()));

@@ -44,6 +44,7 @@ use crate::{
         token::{Position, Tokens},
         trim,
     },
+    presence,
     state::App,
     store::Watch,
     to_device::{self, TO_DEVICE},
@@ -60,6 +61,7 @@ pub fn router() -> Router<App> {
 }
 
 async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {
+    presence::seen(&app, &me.user, &request.set_presence).await?;
     let tokens = Tokens::of(&app, &me);
     let mut since = request
         .since

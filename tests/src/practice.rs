@@ -89,7 +89,8 @@ impl Practice {
     /// Opens a practice with so many servers on one store, each request of a client's going to the next of them. The store
     /// is a real PostgreSQL; where there is none, an embedded one that they share within this process.
     pub async fn open_several(servers: usize) -> Result<Self> {
-        Self::open_several_with(servers, |_| ()).await
+        // On the heap: a type that is too deep cannot be compiled.
+        Box::pin(Self::open_several_with(servers, |_| ())).await
     }
 
     /// The same, whose operator has changed the configuration.
@@ -99,13 +100,13 @@ impl Practice {
     ) -> Result<Self> {
         let database = Cluster::shared().map(Cluster::fresh).transpose()?;
         let database: Option<Address> = database.map(|url| url.parse()).transpose()?;
-        let mut practice = Self::open_with(|config| {
+        let opened = Self::open_with(|config| {
             if let Some(database) = &database {
                 config.store = database.clone();
             }
             change(config);
-        })
-        .await?;
+        });
+        let mut practice = Box::pin(opened).await?;
         let (mut others, mut urls) = (Vec::new(), vec![practice.url.clone()]);
         for number in 2..=servers {
             let mut config = practice.config.clone();

@@ -10,10 +10,13 @@ use super::{
         is_user_id,
     },
     olm,
+    randomness::Randomness,
     refusal::{Refusal, Verdict},
     table::{Class, judge},
 };
 
+/// An Olm account has more: its two key pairs alone are longer.
+const MIN_PICKLE_BYTES: usize = 128;
 const ONE_TIME: &str = "signed_curve25519";
 const BACKUP: &str = "m.megolm_backup.v1.curve25519-aes-sha2";
 const BAD_KEY: Refusal = Refusal::invalid("A key or its id is not of the form that Matrix uses.");
@@ -101,6 +104,35 @@ pub fn backup_ids(room: &str, session: &str) -> Verdict<()> {
 /// A [`Refusal`] if its data is not ciphertext.
 pub fn backup_session(session: CanonicalJsonObject) -> Verdict {
     judge(Class::Key, "backup session", session)
+}
+
+/// Checks the private part of a dehydrated device: only the caller can decrypt it.
+///
+/// # Errors
+///
+/// A [`Refusal`] for an unknown algorithm, or if it is not ciphertext.
+pub fn dehydrated_device(data: CanonicalJsonObject) -> Verdict {
+    judge(Class::Key, "dehydrated device", data)
+}
+
+pub(super) fn dehydrated(data: CanonicalJsonObject) -> Verdict {
+    let algorithms = &["org.matrix.msc3814.v1.olm", "org.matrix.msc3814.v2"];
+    let mut fields = Fields::of(data);
+    fields.need("algorithm", one_of(algorithms))?;
+    fields.need("device_pickle", text(is_pickle))?;
+    fields.may("nonce", text(is_nonce))?;
+    fields.rest_refused()
+}
+
+/// A device that a client has encrypted: bytes as a cipher makes them.
+fn is_pickle(pickle: &str) -> bool {
+    decoded(pickle)
+        .is_some_and(|bytes| bytes.len() >= MIN_PICKLE_BYTES && Randomness::of(&bytes).plausible())
+}
+
+/// The nonce of XChaCha20 or ChaCha20.
+fn is_nonce(nonce: &str) -> bool {
+    decoded(nonce).is_some_and(|bytes| matches!(bytes.len(), 12 | 24))
 }
 
 pub(super) fn device(keys: CanonicalJsonObject) -> Verdict {

@@ -30,6 +30,7 @@ pub(super) enum Door {
     Signatures,
     AuthData,
     BackupSession,
+    DehydratedDevice,
     PushRule(&'static str, &'static str),
     Pusher,
     Filter,
@@ -63,6 +64,7 @@ impl Door {
             Self::Signatures => signatures(content),
             Self::AuthData => backup_auth_data("m.megolm_backup.v1.curve25519-aes-sha2", content),
             Self::BackupSession => backup_session(content),
+            Self::DehydratedDevice => dehydrated_device(content),
             Self::PushRule(kind, id) => push_rule(kind, id, content),
             Self::Pusher => pusher(content),
             Self::Filter => filter(content),
@@ -419,6 +421,10 @@ fn keys_and_push() -> Vec<(Door, Value)> {
             json!({ "public_key": b64(32), "signatures": signatures_of("ed25519:NIGHTSHIFT") }),
         ),
         (Door::BackupSession, session),
+        (
+            Door::DehydratedDevice,
+            json!({ "algorithm": "org.matrix.msc3814.v2", "device_pickle": b64(600), "nonce": b64(24) }),
+        ),
         (Door::PushRule("override", ROOM), rule),
         (Door::PushRule("room", ROOM), json!({ "actions": [] })),
         (

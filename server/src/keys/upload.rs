@@ -40,39 +40,96 @@ pub(super) fn router() -> Router<App> {
 }
 
 pub(super) async fn upload(app: App, me: Device, request: Request) -> Result<Response> {
-    if request.one_time_keys.len() > MAX_UPLOADED_KEYS
-        || request.fallback_keys.len() > MAX_ALGORITHMS
-    {
-        return Err(Error::too_large(
-            "Too many keys at once. Upload at most 500 one-time keys in one request.",
-        ));
-    }
-    let device_keys = request
-        .device_keys
-        .as_ref()
-        .map(|keys| checked_device_keys(&me, keys.json().get()))
-        .transpose()?;
-    let signing_key = match &device_keys {
-        Some(keys) => own_signing_key(keys, &me.device),
+    let stored = match request.device_keys {
+        Some(_) => None,
         None => stored_signing_key(&app, &me).await?,
     };
-    let one_time_keys = checked_keys(&me, signing_key.as_deref(), &request.one_time_keys)?;
-    let fallback_keys = checked_keys(&me, signing_key.as_deref(), &request.fallback_keys)?;
     let (app, me) = (&app, &me);
-    let (device_keys, one_time_keys, fallback_keys) =
-        (&device_keys, &one_time_keys, &fallback_keys);
+    let upload = &KeyUpload::new(
+        me,
+        (request.device_keys.as_ref(), stored),
+        &request.one_time_keys,
+        &request.fallback_keys,
+    )?;
     let counts = app
         .store
         .transact(|mut tx| async move {
-            if let Some(keys) = device_keys {
-                publish_in(&mut tx, app, me, keys).await?;
-            }
-            let counts =
-                store_keys_in(&mut tx, &me.user, &me.device, one_time_keys, fallback_keys).await?;
+            let counts = upload.publish_in(&mut tx, app, me).await?;
             Ok::<_, Error>((tx, counts))
         })
         .await?;
     Ok(Response::new(counts.value))
+}
+
+type RawKeys = BTreeMap<OwnedOneTimeKeyId, Raw<encryption::OneTimeKey>>;
+
+/// Keys that a device publishes: checked, and signed by it.
+pub struct KeyUpload {
+    device_keys: Option<CanonicalJsonObject>,
+    one_time_keys: Keys,
+    fallback_keys: Keys,
+}
+
+impl KeyUpload {
+    /// All keys of a device.
+    ///
+    /// # Errors
+    /// 400 for keys of another device or without its signature, 413 for too many, the gate's.
+    pub fn check(
+        device: &Device,
+        device_keys: &Raw<encryption::DeviceKeys>,
+        one_time_keys: &RawKeys,
+        fallback_keys: &RawKeys,
+    ) -> Result<Self> {
+        Self::new(
+            device,
+            (Some(device_keys), None),
+            one_time_keys,
+            fallback_keys,
+        )
+    }
+
+    fn new(
+        device: &Device,
+        (device_keys, stored): (Option<&Raw<encryption::DeviceKeys>>, Option<String>),
+        one_time_keys: &RawKeys,
+        fallback_keys: &RawKeys,
+    ) -> Result<Self> {
+        if one_time_keys.len() > MAX_UPLOADED_KEYS || fallback_keys.len() > MAX_ALGORITHMS {
+            return Err(Error::too_large(
+                "Too many keys at once. Upload at most 500 one-time keys in one request.",
+            ));
+        }
+        let device_keys = device_keys
+            .map(|keys| checked_device_keys(device, keys.json().get()))
+            .transpose()?;
+        let signing_key = match &device_keys {
+            Some(keys) => own_signing_key(keys, &device.device),
+            None => stored,
+        };
+        Ok(Self {
+            one_time_keys: checked_keys(device, signing_key.as_deref(), one_time_keys)?,
+            fallback_keys: checked_keys(device, signing_key.as_deref(), fallback_keys)?,
+            device_keys,
+        })
+    }
+
+    /// Publishes them; the counts of the one-time keys that there are then.
+    ///
+    /// # Errors
+    /// 400 for an id that another key has, 413 for too many, the store's.
+    pub async fn publish_in(
+        &self,
+        tx: &mut Tx,
+        app: &App,
+        device: &Device,
+    ) -> Result<BTreeMap<OneTimeKeyAlgorithm, UInt>> {
+        if let Some(keys) = &self.device_keys {
+            publish_in(tx, app, device, keys).await?;
+        }
+        let (user, id) = (&device.user, &device.device);
+        store_keys_in(tx, user, id, &self.one_time_keys, &self.fallback_keys).await
+    }
 }
 
 /// The device keys of a request: of the caller's own device, and signed by it.
@@ -109,11 +166,7 @@ async fn stored_signing_key(app: &App, me: &Device) -> Result<Option<String>> {
 }
 
 /// One-time or fallback keys of a request. A signed key must be signed by the device's published signing key.
-fn checked_keys(
-    me: &Device,
-    signing_key: Option<&str>,
-    keys: &BTreeMap<OwnedOneTimeKeyId, Raw<encryption::OneTimeKey>>,
-) -> Result<Keys> {
+fn checked_keys(me: &Device, signing_key: Option<&str>, keys: &RawKeys) -> Result<Keys> {
     let signing_key_id = format!("{}{}", signed::ED25519, me.device);
     keys.iter()
         .map(|(key_id, key)| {

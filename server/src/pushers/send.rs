@@ -176,35 +176,36 @@ enum About<'a> {
 /// since, and once that there is less, if nothing else tells how much there is.
 fn to_tell<'a>(pushes: &[(u64, u64, &'a Push)]) -> Vec<(u64, About<'a>)> {
     let mut told: Vec<(u64, About<'a>)> = Vec::new();
+    let mut last_read = None;
     for (place, (number, position, push)) in pushes.iter().enumerate() {
-        match push {
-            Push::Ring {
+        let Push::Ring {
+            room,
+            thread,
+            event_id,
+            urgent,
+        } = push
+        else {
+            last_read = Some(*number);
+            continue;
+        };
+        let reads_it = |(_, up_to, push): &(u64, u64, &Push)| {
+            matches!(push, Push::Read { room: of, within }
+                if of == room && within.holds(thread.as_deref()) && up_to >= position)
+        };
+        if !pushes.iter().skip(place).any(reads_it) {
+            let (room, event, urgent) = (room.as_str(), event_id.as_str(), *urgent);
+            let about = About::Event {
                 room,
-                thread,
-                event_id,
+                event,
                 urgent,
-            } => {
-                let was_read = pushes.iter().skip(place).any(|(_, read, push)| {
-                    matches!(push, Push::Read { room: of, within }
-                        if of == room && within.holds(thread.as_deref()) && read >= position)
-                });
-                if !was_read {
-                    let (room, event, urgent) = (room.as_str(), event_id.as_str(), *urgent);
-                    let about = About::Event {
-                        room,
-                        event,
-                        urgent,
-                    };
-                    told.push((*number, about));
-                }
-            }
-            Push::Read { .. } => {
-                let later = |(_, _, push): &(u64, u64, &Push)| matches!(push, Push::Read { .. });
-                if !pushes.iter().skip(place + 1).any(later) {
-                    told.push((*number, About::Less));
-                }
-            }
+            };
+            told.push((*number, about));
         }
+    }
+    if let Some(read) = last_read
+        && told.last().is_none_or(|(number, _)| *number < read)
+    {
+        told.push((read, About::Less));
     }
     told
 }

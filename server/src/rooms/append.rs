@@ -5,18 +5,18 @@
 use ruma::{CanonicalJsonObject, DeviceId, OwnedEventId, RoomId, TransactionId, UserId};
 use sha2::{Digest, Sha256};
 
-use super::draft::Draft;
+use super::{draft::Draft, later::DELAYED_REQUESTS};
 use crate::{
     error::{Error, Result},
     state::App,
-    store::{Page, Slot, StoreError, Table, Tx},
+    store::{Page, Slot, StoreError, Table, Tx, Value},
 };
 
 /// What became of a request: the week in which it came, and SHA-256 of user, device, room and transaction id, so that a
 /// client's words are not kept. A request is known for the rest of its week and all of the next.
 pub const TRANSACTIONS: Table<(u64, [u8; 32]), OwnedEventId> = Table::new(0x0405, "transactions");
 
-const WEEK_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+pub(super) const WEEK_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// An event that is to enter a room. Its words have passed the gate.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,16 +110,25 @@ pub async fn send(
     Ok(committed.value.0)
 }
 
-/// Forgets up to `most` requests that came before last week; `false` if there was none. Costs one read then.
+/// Forgets up to `most` requests that came before last week; `false` if there was none. Costs two reads then.
 ///
 /// # Errors
 /// The store's.
 pub async fn forget_requests(app: &App, most: usize) -> Result<bool, StoreError> {
+    Ok(forget_old(app, &TRANSACTIONS, most).await?
+        || forget_old(app, &DELAYED_REQUESTS, most).await?)
+}
+
+async fn forget_old<V: Value>(
+    app: &App,
+    requests: &Table<(u64, [u8; 32]), V>,
+    most: usize,
+) -> Result<bool, StoreError> {
     let week = app.clock.millis() / WEEK_MS;
-    let oldest = app.store.scan(&TRANSACTIONS, (), Page::first(1)).await?;
+    let oldest = app.store.scan(requests, (), Page::first(1)).await?;
     match oldest.first() {
         Some(((oldest, _), _)) if oldest.saturating_add(1) < week => {
-            app.store.erase(&TRANSACTIONS, (*oldest,), most).await?;
+            app.store.erase(requests, (*oldest,), most).await?;
             Ok(true)
         }
         _ => Ok(false),
@@ -152,7 +161,7 @@ pub struct Appended {
     pub position: Slot,
 }
 
-fn transaction_key(
+pub(super) fn transaction_key(
     user: &UserId,
     device: &DeviceId,
     room: &RoomId,

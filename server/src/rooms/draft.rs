@@ -12,7 +12,7 @@ use super::{
     append::{Appended, NewEvent},
     authorise::{authorise, not_allowed},
     event::{EVENT_POSITIONS, Replaced, StoredEvent, TIMELINE},
-    membership, not_in_room,
+    later, membership, not_in_room,
     pdu::{Pdu, Unsealed},
     redaction::Redaction,
     relations,
@@ -343,6 +343,7 @@ impl<'a> Draft<'a> {
         if let Some(key) = event.state_key.clone() {
             let kind = event.kind.clone();
             tx.put_at(&STATE, (&room_id, &kind, &key), position, &())?;
+            later::supersede_in(tx, &room_id, (&kind, &key), &pdu.event.sender).await?;
             self.changes.push(Change {
                 kind,
                 key,

@@ -12,6 +12,7 @@ use ruma::{
 use super::{
     access, aliases,
     append::{NewEvent, send},
+    later::{self, Delayable, MaybeDelayed, delay_of},
     membership, named, not_in_room,
     state::{self, RoomState},
 };
@@ -36,8 +37,9 @@ pub(super) fn router() -> Router<App> {
 async fn send_message(
     app: App,
     me: Active,
-    request: send_message_event::v3::Request,
-) -> Result<send_message_event::v3::Response> {
+    Delayable { request, delay }: Delayable<send_message_event::v3::Request>,
+) -> Result<MaybeDelayed<send_message_event::v3::Response>> {
+    let delay = delay.as_deref().map(delay_of).transpose()?;
     let kind = request.event_type.to_string();
     let mut content = gate::canonical(request.body.json().get())?;
     if guarded(&app, &me, &request.room_id).await? {
@@ -48,8 +50,15 @@ async fn send_message(
         "m.room.redaction" => redaction(content)?,
         _ => NewEvent::message(kind, content),
     };
+    if let Some(delay) = delay {
+        let room = access::joined(&app, &me.user, &request.room_id).await?;
+        let txn = Some((&*me.device, &*request.txn_id));
+        let id = later::schedule(&app, &me.user, &room.room_id, (event, delay), txn).await?;
+        return Ok(MaybeDelayed::Waits(id));
+    }
     let event_id = sent(&app, &me, &request.room_id, event, &request.txn_id).await?;
-    Ok(send_message_event::v3::Response::new(event_id))
+    let response = send_message_event::v3::Response::new(event_id);
+    Ok(MaybeDelayed::Sent(response))
 }
 
 async fn redact(
@@ -82,8 +91,9 @@ async fn takes_back_own(app: &App, me: &Device, room: &RoomId, event: &EventId) 
 async fn send_state(
     app: App,
     me: Active,
-    request: send_state_event::v3::Request,
-) -> Result<send_state_event::v3::Response> {
+    Delayable { request, delay }: Delayable<send_state_event::v3::Request>,
+) -> Result<MaybeDelayed<send_state_event::v3::Response>> {
+    let delay = delay.as_deref().map(delay_of).transpose()?;
     let room = &request.room_id;
     let kind = request.event_type.to_string();
     let key = request.state_key;
@@ -110,12 +120,18 @@ async fn send_state(
     if let Some(invited) = invited(&kind, &key, &content) {
         membership::wants_invitations(&app.store, invited).await?;
     }
+    if let Some(delay) = delay {
+        let event = NewEvent::state(kind, key, content);
+        let id = later::schedule(&app, &me.user, room, (event, delay), None).await?;
+        return Ok(MaybeDelayed::Waits(id));
+    }
+    let sent = send_state_event::v3::Response::new;
     if let Some(same) = already(&state, &me.user, &kind, &key, &content)? {
-        return Ok(send_state_event::v3::Response::new(same));
+        return Ok(MaybeDelayed::Sent(sent(same)));
     }
     let event = NewEvent::state(kind, key, content);
     let event_id = send(&app, &me.user, room, event, None).await?;
-    Ok(send_state_event::v3::Response::new(event_id))
+    Ok(MaybeDelayed::Sent(sent(event_id)))
 }
 
 async fn sent(

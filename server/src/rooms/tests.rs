@@ -2,6 +2,7 @@
 
 mod access;
 mod creating;
+mod later;
 mod membership;
 mod redaction;
 mod sending;

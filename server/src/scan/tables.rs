@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     account_data, accounts, auth, backup, ephemeral, filters, gate, inbox, invites, keys, media,
-    profiles, push, reports, rooms, scheduler, start,
+    presence, profiles, push, reports, rooms, scheduler, start,
     store::{engine::Pair, filling},
     to_device, uia,
 };
@@ -73,6 +73,10 @@ pub(super) fn rows() -> Vec<Row> {
         rooms::relations::AGGREGATES,
         rooms::relations::BY_TYPE,
         rooms::relations::INDEXED,
+        rooms::later::DELAYED_DUE,
+        rooms::later::DELAYED_IN,
+        rooms::later::DELAYED_OF,
+        rooms::later::DELAYED_REQUESTS,
         rooms::relations::RELATIONS,
         rooms::relations::RELATORS,
         rooms::relations::THREAD_ORDER,
@@ -98,6 +102,8 @@ pub(super) fn rows() -> Vec<Row> {
         media::EXPIRY,
         media::ROOM_USAGE,
         media::WALK,
+        presence::PRESENCE,
+        presence::PRESENCE_ENDS,
         push::NOTIFICATIONS,
         push::HIGHLIGHTS,
         push::IN_THREADS,
@@ -130,6 +136,19 @@ pub(super) fn rows() -> Vec<Row> {
             scheduled.event.iter().try_for_each(|(kind, text)| {
                 judge::json(text, |content| ciphertext::message_event(kind, content))
             })
+        },
+    ));
+    rows.push(row(
+        rooms::later::DELAYED.describe(),
+        "delayed events",
+        |scan, pair| {
+            let (_, delayed) = rooms::later::DELAYED.decode_entry(pair)?;
+            // Rooms come before what waits for them.
+            if scan.plain.contains(&delayed.room) {
+                return Ok(());
+            }
+            let key = delayed.state_key.as_deref();
+            judge::content(&delayed.kind, key, &delayed.content, false)
         },
     ));
     rows.push(row(media::MEDIA.describe(), BOOKKEEPING, |scan, pair| {
@@ -265,6 +284,11 @@ fn encryption() -> Vec<Row> {
         row(keys::DEVICE_KEYS.describe(), "keys", |_, pair| {
             let (_, text) = keys::DEVICE_KEYS.decode_entry(pair)?;
             judge::json(&text, ciphertext::device_keys)
+        }),
+        row(keys::DEHYDRATED.describe(), "keys", |_, pair| {
+            let (_, device) = keys::DEHYDRATED.decode_entry(pair)?;
+            ciphertext::device_id(device.device.as_str()).map_err(|_| Flaw::Refused)?;
+            judge::json(&device.data, ciphertext::dehydrated_device)
         }),
         row(keys::ONE_TIME_KEYS.describe(), "keys", |_, pair| {
             let ((_, _, algorithm, _), key) = keys::ONE_TIME_KEYS.decode_entry(pair)?;

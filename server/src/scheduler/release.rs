@@ -9,6 +9,7 @@ use crate::{
     rooms::{
         append::{self, NewEvent},
         event::TIMELINE,
+        later,
     },
     state::App,
     store::{Page, Store, Tx},
@@ -32,7 +33,11 @@ pub async fn run(app: App) {
             () = app.shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = release_due(&app).await {
+        let released = match release_due(&app).await {
+            Ok(_) => later::release_due(&app).await,
+            failed => failed,
+        };
+        if let Err(error) = released {
             tracing::warn!(
                 ?error,
                 "something that is due could not be released; it is tried again"

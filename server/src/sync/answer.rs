@@ -25,7 +25,7 @@ use crate::{
     ephemeral::typing,
     error::Result,
     inbox::{INBOX, token::Position},
-    keys,
+    keys, presence,
     rooms::{
         event::TIMELINE,
         membership::{self, MEMBERSHIPS, Membership},
@@ -202,6 +202,9 @@ impl<'a> Answerer<'a> {
                 .push(notices::push_rules(app, user).await?);
         }
         response.device_lists = people.tell(app, user, window.devices).await?;
+        if wants_global(&teller.filter.presence, "m.presence") && !window.presence.is_empty() {
+            response.presence.events = presence::events(app, user, Some(&window.presence)).await?;
+        }
         let position = Position {
             inbox: window.end,
             to_device: since.to_device,
@@ -272,6 +275,9 @@ impl<'a> Answerer<'a> {
                 .account_data
                 .events
                 .push(notices::push_rules(app, user).await?);
+        }
+        if wants_global(&teller.filter.presence, "m.presence") {
+            response.presence.events = presence::events(app, user, None).await?;
         }
         let from = since.filter(|since| *since != Position::NOWHERE);
         let position = Position {
@@ -399,6 +405,7 @@ impl Answer {
             && rooms.leave.is_empty()
             && response.to_device.is_empty()
             && response.account_data.is_empty()
+            && response.presence.is_empty()
             && response.device_lists.is_empty())
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Window {
     pub(super) account_data: BTreeSet<String>,
     /// Users whose devices or keys have changed.
     pub(super) devices: BTreeSet<OwnedUserId>,
+    /// Users whose presence has changed.
+    pub(super) presence: BTreeSet<OwnedUserId>,
     /// Rooms that were deleted, and when.
     pub(super) deleted: BTreeMap<OwnedRoomId, u64>,
 }
@@ -72,6 +74,9 @@ impl Window {
             }
             Entry::Devices(user) => {
                 self.devices.insert(user);
+            }
+            Entry::Presence(user) => {
+                self.presence.insert(user);
             }
             // The user's other devices still have to hear that they left it.
             Entry::Forgotten(_) | Entry::Nothing => {}

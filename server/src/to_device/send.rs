@@ -16,7 +16,7 @@ use crate::{
     auth::{self, DEVICES, Device},
     endpoint::endpoint,
     error::{Error, Result},
-    gate,
+    gate, keys,
     rooms::membership,
     state::App,
     store::{Store, StoreError, Turns, Tx},
@@ -112,10 +112,16 @@ async fn recipients(
     user: &UserId,
     device: &DeviceIdOrAllDevices,
 ) -> Result<Vec<OwnedDeviceId>> {
+    let dehydrated = keys::dehydrated_of(store, user).await?;
     Ok(match device {
-        DeviceIdOrAllDevices::AllDevices => auth::devices_of(store, user).await?,
+        DeviceIdOrAllDevices::AllDevices => {
+            let mut all = auth::devices_of(store, user).await?;
+            all.extend(dehydrated);
+            all
+        }
         DeviceIdOrAllDevices::DeviceId(device) => {
-            let known = store.get(&DEVICES, (user, device)).await?.is_some();
+            let known = dehydrated.as_ref() == Some(device)
+                || store.get(&DEVICES, (user, device)).await?.is_some();
             known.then(|| device.clone()).into_iter().collect()
         }
     })

@@ -9,16 +9,18 @@ use crate::{
     accounts::{self, ENDED},
     backup::{BACKED_UP, BACKUPS, LATEST_BACKUP},
     ephemeral::{receipts::RECEIPTS, typing::CHANGES},
-    error::Result,
+    error::{Error, Result},
     filters::FILTERS,
     inbox::INBOX,
     invites,
-    keys::{CROSS_SIGNING_KEYS, SIGNATURES},
+    keys::{self, CROSS_SIGNING_KEYS, SIGNATURES},
+    presence,
     profiles::PROFILES,
     push::{self, PUSH_RULES, PUSHES},
-    rooms::membership,
+    rooms::{later, membership},
     state::App,
     store::{Page, StoreError},
+    to_device,
 };
 
 /// One step of an account that is ended; `false` if there is none.
@@ -48,6 +50,8 @@ pub async fn erase(app: &App, user: &UserId, words: bool) -> Result<()> {
 async fn remove_some(app: &App, user: &UserId) -> Result<bool> {
     let store = &app.store;
     Ok(invites::forget_maker(store, user, STEP).await?
+        || later::forget_sender(store, user, STEP).await?
+        || forget_dehydrated(app, user).await?
         || leave_a_room(app, user).await?
         || take_name_out_of_a_room(app, user).await?
         || store.erase(&ACCOUNT_DATA, (user,), STEP).await? > 0
@@ -58,6 +62,21 @@ async fn remove_some(app: &App, user: &UserId) -> Result<bool> {
         || store.erase_list(&PUSHES, user, STEP).await? > 0
         || store.erase_list(&CHANGES, user, STEP).await? > 0
         || store.erase_list(&INBOX, user, STEP).await? > 0)
+}
+
+/// Removes the dehydrated device; `false` if there was none.
+async fn forget_dehydrated(app: &App, user: &UserId) -> Result<bool> {
+    let removed = app
+        .store
+        .transact(|mut tx| async move {
+            let device = keys::forget_dehydrated_in(&mut tx, app, user, None).await?;
+            if let Some(device) = &device {
+                to_device::forget_device_in(&mut tx, user, device).await?;
+            }
+            Ok::<_, Error>((tx, device.is_some()))
+        })
+        .await?;
+    Ok(removed.value)
 }
 
 /// Leaves the next room and forgets it, with what was noted there of how far they had read.
@@ -104,6 +123,7 @@ async fn finish(app: &App, user: &UserId) -> Result<()> {
     let user: &OwnedUserId = &user.to_owned();
     app.store
         .transact(|mut tx| async move {
+            presence::forget_in(&mut tx, user).await?;
             tx.delete(&PROFILES, user);
             tx.delete(&PUSH_RULES, user);
             tx.delete(&LATEST_BACKUP, user);

@@ -9,7 +9,10 @@ use crate::{
     ephemeral::receipts::RECEIPTS,
     error::Result,
     media, push,
-    rooms::deletion::{self, DELETIONS, Deletion},
+    rooms::{
+        deletion::{self, DELETIONS, Deletion},
+        later,
+    },
     scheduler,
     state::App,
 };
@@ -50,6 +53,7 @@ async fn remove_some(app: &App, room: &RoomId, deletion: Deletion) -> Result<()>
         return Ok(());
     }
     let done = !scheduler::forget_room(store, room, STEP).await?
+        && !later::forget_room(store, room, STEP).await?
         && store.erase(&RECEIPTS, (room,), STEP).await? == 0
         && !remove_documents(app, room).await?
         && !deletion::erase_events(store, room, STEP).await?;

@@ -4,6 +4,8 @@ mod account;
 mod addresses;
 mod administration;
 mod backup;
+mod calls;
+mod dehydrated;
 mod filters;
 mod http;
 mod keys;

@@ -120,6 +120,7 @@ pub const TABLE: &[Row] = &[
     content(Key, "cross-signing key", keys::cross_signing, "Ids, usage, public keys, signatures."),
     content(Key, "signatures", keys::signed_by_user, "Signed device keys and cross-signing keys."),
     content(Key, "m.megolm_backup.v1.curve25519-aes-sha2", keys::auth_data, "The backup's public key and its signatures."),
+    content(Key, "dehydrated device", keys::dehydrated, "A known algorithm, ciphertext and a nonce; the device's name is dropped."),
     content(Key, "backup session", keys::session, "Ciphertext, numbers and a flag."),
 
     content(Push, "override", push::conditional, "Known conditions on ids and types; known actions."),

@@ -185,7 +185,7 @@ async fn fill(server: &Server, who: &str, id: &str) -> Result<()> {
 
 fn status(error: Error) -> http::StatusCode {
     match error {
-        Error::Matrix { status, .. } => status,
+        Error::Matrix { status, .. } | Error::Extended { status, .. } => status,
         Error::Interactive(_) => panic!("that is no refusal"),
     }
 }

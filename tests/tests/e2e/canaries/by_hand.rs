@@ -60,7 +60,11 @@ pub(super) async fn inside(
         "device_display_name": word("pusher"), "profile_tag": word("pusher"),
         "data": { "url": "https://push.example.org/_matrix/push/v1/notify", "format": "event_id_only" },
     });
-    me.post("v3/pushers/set", pusher).await?;
+    me.post("v3/pushers/set", pusher.clone()).await?;
+    let mut payload = pusher;
+    payload["data"]["default_payload"] = json!({ "cs": word("payload"), "note": word("payload") });
+    me.post("v3/pushers/set", payload).await?;
+    waiting(watched, gap, &me, room).await?;
     let rule = json!({ "actions": ["notify"], "pattern": word("keyword") });
     me.put(
         &format!("v3/pushrules/global/content/{}", encoded("rule")),
@@ -170,6 +174,37 @@ async fn finding(me: &Raw, room: &RoomId, word: &impl Fn(&str) -> String) -> Res
         .await?;
     let auth = json!({ "auth": { "type": word("proof"), "session": word("session") } });
     me.post("v1/login/get_token", auth).await?;
+    Ok(())
+}
+
+/// What is to be sent later, and a device that waits.
+async fn waiting(watched: &Watched, gap: &str, me: &Raw, room: &RoomId) -> Result<()> {
+    let word = |field: &str| watched.word(gap, field);
+    let later = |kind: &str, delay: &str| {
+        let delay = format!("org.matrix.msc4140.delay={delay}");
+        format!("v3/rooms/{room}/{kind}?{delay}")
+    };
+    let plain = json!({ "msgtype": "m.text", "body": word("delayed") });
+    me.put(&later("send/m.room.message/d1", "60000"), plain)
+        .await?;
+    let name = json!({ "name": word("delayed") });
+    me.put(&later("state/m.room.name/", "60000"), name).await?;
+    let mut beside = megolm(room.as_str(), "x")?;
+    let delay = in_query(&word("delay"));
+    me.put(&later("send/m.room.encrypted/d2", &delay), beside.clone())
+        .await?;
+    me.put(&later("send/m.room.encrypted/d3", "60000"), beside.clone())
+        .await?
+        .ok()?;
+    beside["note"] = json!(word("delayed"));
+    me.put(&later("send/m.room.encrypted/d4", "60000"), beside)
+        .await?;
+    let device = json!({
+        "device_id": "SPARE", "initial_device_display_name": word("dehydrated"), "device_keys": {},
+        "device_data": { "algorithm": "org.matrix.msc3814.v2", "device_pickle": word("dehydrated"), "nonce": "x" },
+    });
+    me.put("unstable/org.matrix.msc3814.v1/dehydrated_device", device)
+        .await?;
     Ok(())
 }
 

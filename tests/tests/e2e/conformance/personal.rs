@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use respite_tests::{
     practice::Practice,
-    raw::{Raw, text_at},
+    raw::{Raw, in_query, megolm, text_at},
 };
 use serde_json::{Value, json};
 
@@ -82,6 +82,73 @@ async fn a_receipt_ends_the_notifications_that_it_covers() -> Result<()> {
 }
 
 #[tokio::test]
+async fn each_thread_is_counted_and_read_for_itself() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let root = nurse.says(&room, "x").await?;
+    let mut inside = Vec::new();
+    for _ in 0..2 {
+        let mut content = megolm(&room, "x")?;
+        content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": root });
+        let sent = nurse.send(&room, "m.room.encrypted", content).await?.ok()?;
+        inside.push(text_at(&sent, "event_id")?);
+    }
+    let filter = in_query(r#"{"room":{"timeline":{"unread_thread_notifications":true}}}"#);
+    let counts = async || -> Result<(Value, Value)> {
+        let path = format!("v3/sync?timeout=0&filter={filter}");
+        let room = doctor.get(&path).await?.ok()?["rooms"]["join"][&room].clone();
+        Ok((
+            room["unread_notifications"]["notification_count"].clone(),
+            room["unread_thread_notifications"][&root]["notification_count"].clone(),
+        ))
+    };
+    ensure!(
+        counts().await? == (json!(1), json!(2)),
+        "{:?}",
+        counts().await?
+    );
+    let whole = doctor.syncs(None).await?;
+    let whole = &whole["rooms"]["join"][&room];
+    ensure!(
+        whole["unread_notifications"]["notification_count"] == 3,
+        "{whole}"
+    );
+    ensure!(
+        whole.get("unread_thread_notifications").is_none(),
+        "{whole}"
+    );
+    let reads = async |event: &str, body: Value| -> Result<()> {
+        let path = format!("v3/rooms/{room}/receipt/m.read/{event}");
+        doctor.post(&path, body).await?.ok().map(drop)
+    };
+    reads(&inside[0], json!({ "thread_id": root })).await?;
+    ensure!(
+        counts().await? == (json!(1), json!(1)),
+        "{:?}",
+        counts().await?
+    );
+    reads(&inside[1], json!({ "thread_id": "main" })).await?;
+    ensure!(
+        counts().await? == (json!(0), json!(1)),
+        "{:?}",
+        counts().await?
+    );
+    let listed = doctor.get("v3/notifications").await?.ok()?;
+    let listed = listed["notifications"].as_array().context("no list")?;
+    ensure!(
+        listed.len() == 1 && listed[0]["event"]["event_id"] == inside[1].as_str(),
+        "{listed:?}"
+    );
+    reads(&inside[1], json!({})).await?;
+    ensure!(
+        counts().await? == (json!(0), Value::Null),
+        "{:?}",
+        counts().await?
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn read_markers_are_account_data_of_the_room() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, doctor, room) = together(&practice, "11").await?;
@@ -110,6 +177,70 @@ async fn read_markers_are_account_data_of_the_room() -> Result<()> {
         .is_err(),
         "{news}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_presence_is_off_everybody_is_offline() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, _) = together(&practice, "11").await?;
+    let status = format!("v3/presence/{}/status", nurse.user);
+    let online = json!({ "presence": "online", "status_msg": "tired" });
+    nurse.put(&status, online.clone()).await?.ok()?;
+    let seen = doctor.get(&status).await?.ok()?;
+    ensure!(seen == json!({ "presence": "offline" }), "{seen}");
+    doctor
+        .put(&status, online)
+        .await?
+        .refused(403, "M_FORBIDDEN")?;
+    let news = doctor.syncs(None).await?;
+    ensure!(news.get("presence").is_none(), "{news}");
+    let odd = json!({ "presence": "asleep" });
+    nurse
+        .put(&status, odd)
+        .await?
+        .refused(400, "M_INVALID_PARAM")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_the_operator_switches_presence_on_people_in_a_room_come_and_go() -> Result<()> {
+    let practice = Practice::open_with(|config| config.presence.enabled = true).await?;
+    let (nurse, doctor, _) = together(&practice, "11").await?;
+    let stranger = respite_tests::raw::stranger(&practice, "stranger").await?;
+    let quiet = "v3/sync?timeout=30000&set_presence=offline";
+    let of_nurse = |news: &Value| -> Result<Value> {
+        let events = news["presence"]["events"]
+            .as_array()
+            .context("no presence")?;
+        let of_nurse = events
+            .iter()
+            .find(|event| event["sender"] == nurse.user.as_str());
+        Ok(of_nurse.context("nobody has come")?["content"].clone())
+    };
+    let mut since = text_at(&doctor.get(quiet).await?.ok()?, "next_batch")?;
+    let waits = format!("{quiet}&since={since}");
+    let (news, came) = tokio::join!(doctor.get(&waits), nurse.get("v3/sync?timeout=0"));
+    came?.ok()?;
+    let news = news?.ok()?;
+    ensure!(of_nurse(&news)?["presence"] == "online", "{news}");
+    since = text_at(&news, "next_batch")?;
+    let status = format!("v3/presence/{}/status", nurse.user);
+    let idle = json!({ "presence": "unavailable", "status_msg": "tired" });
+    nurse.put(&status, idle).await?.ok()?;
+    let seen = doctor.get(&status).await?.ok()?;
+    ensure!(
+        seen["presence"] == "unavailable" && seen["currently_active"] == false,
+        "{seen}"
+    );
+    ensure!(seen.get("status_msg").is_none(), "{seen}");
+    stranger.get(&status).await?.refused(403, "M_FORBIDDEN")?;
+    let news = doctor.get(&format!("{quiet}&since={since}")).await?.ok()?;
+    ensure!(of_nurse(&news)?["presence"] == "unavailable", "{news}");
+    since = text_at(&news, "next_batch")?;
+    practice.wait(std::time::Duration::from_secs(121));
+    let news = doctor.get(&format!("{quiet}&since={since}")).await?.ok()?;
+    ensure!(of_nurse(&news)?["presence"] == "offline", "{news}");
     Ok(())
 }
 

@@ -460,7 +460,7 @@ pub(super) fn rules(scene: &Scene) -> Vec<Attempt> {
             "a pusher with names",
             "v3/pushers/set".to_owned(),
             pusher,
-            FORBIDDEN,
+            End::Blanked,
         ),
     ]
 }

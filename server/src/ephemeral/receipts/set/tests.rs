@@ -108,16 +108,23 @@ async fn what_was_read_stays_read() {
 }
 
 #[tokio::test]
-async fn reading_a_thread_clears_what_is_unread_up_to_there() {
+async fn reading_a_thread_reads_nothing_outside_of_it() {
     let server = Server::new().await;
     let (room, messages) = room(&server).await;
+    let unread = async || {
+        push::unread(&server.app.store, &user("nurse"), &room)
+            .await
+            .unwrap()
+    };
+    let before = unread().await;
     let mut thread = request(&room, Asked::Read, &messages[1]);
     thread.thread = ReceiptThread::Thread(messages[0].clone());
     read(&server, thread).await.unwrap();
-    let unread = push::unread(&server.app.store, &user("nurse"), &room)
-        .await
-        .unwrap();
-    assert_eq!(unread, (1, 0));
+    assert_eq!(unread().await, before);
+    let mut main = request(&room, Asked::Read, &messages[1]);
+    main.thread = ReceiptThread::Main;
+    read(&server, main).await.unwrap();
+    assert_eq!(unread().await, (1, 0));
 }
 
 #[tokio::test]
