@@ -173,7 +173,7 @@ mod tests {
             assert_eq!(at(private), Err(Unusable::Private), "{private}");
         }
         assert_eq!(at("http://push.example.org"), Err(Unusable::WithoutTls));
-        assert_eq!(at("https://"), Err(Unusable::NoAddress));
+        assert_eq!(at("nowhere"), Err(Unusable::NoAddress));
     }
 
     /// Every machine knows this name, and what it stands for is its own.

@@ -4,6 +4,7 @@ use ruma::UserId;
 
 use super::{DELAYED, DELAYED_DUE, endpoints::waiting, remove_in};
 use crate::{
+    auth,
     error::{Error, Result},
     rooms::append,
     state::App,
@@ -51,7 +52,8 @@ async fn settle(app: &App, (time, id): (u64, &str), may_send: bool) -> Result<()
             // It may have been restarted meanwhile.
             if let Some(item) = item.filter(|item| item.due() == time) {
                 remove_in(&mut tx, id, &item);
-                if may_send {
+                let may = auth::restriction(tx.store(), &item.sender).await?;
+                if may_send && may.is_none() {
                     let (sender, room) = (item.sender.clone(), item.room.clone());
                     append::append_in(&mut tx, app, &sender, &room, item.event()?).await?;
                 }
@@ -71,6 +73,9 @@ pub(super) async fn send(app: &App, of: Whose<'_>, id: &str) -> Result<()> {
     app.store
         .transact(|mut tx: Tx| async move {
             let item = waiting(&mut tx, of, id).await?;
+            if !auth::restriction(tx.store(), &item.sender).await?.is_none() {
+                return Err(auth::suspended());
+            }
             remove_in(&mut tx, id, &item);
             let (sender, room) = (item.sender.clone(), item.room.clone());
             append::append_in(&mut tx, app, &sender, &room, item.event()?).await?;
