@@ -27,17 +27,17 @@ use crate::{
 };
 
 /// What waits, by id.
-pub const DELAYED: Table<String, Delayed> = Table::new(0x0421, "delayed_events");
+pub const DELAYED: Table<String, Delayed> = Table::new(0x0481, "delayed_events");
 /// The same by the time that it is due at.
-pub const DELAYED_DUE: Table<(u64, String), ()> = Table::new(0x0422, "delayed_events_due");
+pub const DELAYED_DUE: Table<(u64, String), ()> = Table::new(0x0482, "delayed_events_due");
 /// The same by its sender.
-pub const DELAYED_OF: Table<(OwnedUserId, String), ()> = Table::new(0x0423, "delayed_events_of");
+pub const DELAYED_OF: Table<(OwnedUserId, String), ()> = Table::new(0x0483, "delayed_events_of");
 /// The same by its room, type and state key; messages under an empty type.
 pub const DELAYED_IN: Table<(OwnedRoomId, String, String, String), ()> =
-    Table::new(0x0424, "delayed_events_in");
+    Table::new(0x0484, "delayed_events_in");
 /// The ids that requests were given: by week and hash, like [`super::append::TRANSACTIONS`].
 pub const DELAYED_REQUESTS: Table<(u64, [u8; 32]), String> =
-    Table::new(0x0425, "delayed_events_requests");
+    Table::new(0x0485, "delayed_events_requests");
 
 /// Most events of one account that wait.
 pub const MAX_WAITING: usize = 100;

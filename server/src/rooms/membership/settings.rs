@@ -45,7 +45,7 @@ pub(in crate::rooms) async fn follow_in(
     new: &RoomId,
 ) -> Result<()> {
     let member = tx.get(&MEMBERSHIPS, (user, old)).await?;
-    if !member.is_some_and(|member| member.value.state == MembershipState::Join) {
+    if member.is_none_or(|member| member.value.state != MembershipState::Join) {
         return Ok(());
     }
     let tags = account_data::get(tx.store(), user, Some(old), TAGS).await?;

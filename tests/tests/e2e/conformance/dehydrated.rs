@@ -25,8 +25,8 @@ fn dehydrated(who: &Raw, id: &str) -> Result<(Raw, Value)> {
             "device_pickle": encrypted_base64(3_000), "nonce": encrypted_base64(24),
         },
         "device_keys": keys.device,
-        "one_time_keys": keys.one_time(&waiting, 3)?,
-        "fallback_keys": keys.fallback(&waiting)?,
+        "one_time_keys": keys.one_time(3)?,
+        "fallback_keys": keys.fallback()?,
     });
     Ok((waiting, body))
 }
