@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
@@ -26,6 +26,8 @@ pub const ACCOUNT_DATA: Table<(OwnedUserId, String, String), String> =
 pub const MAX_CONTENT_BYTES: usize = 64 * 1024;
 /// How many types one user may keep globally, and as many for each room.
 pub const MAX_TYPES: usize = 200;
+/// How many rows are read at once.
+const PAGE: usize = 500;
 
 /// Under which names clients say whether somebody wants invitations.
 const INVITE_PERMISSION: [&str; 2] = [
@@ -51,6 +53,35 @@ pub async fn in_room(
     room: &RoomId,
 ) -> Result<Vec<(String, String)>, StoreError> {
     all(store, user, Some(room)).await
+}
+
+/// A user's account data of all rooms: rooms, types and JSON text.
+///
+/// # Errors
+/// The store's.
+pub async fn of_rooms(
+    store: &Store,
+    user: &UserId,
+) -> Result<Vec<(OwnedRoomId, String, String)>, StoreError> {
+    let mut found = Vec::new();
+    let mut page = store
+        .scan(&ACCOUNT_DATA, (user,), Page::first(PAGE))
+        .await?;
+    loop {
+        let next = page.last().map(|(key, _)| key.clone());
+        let whole = page.len() < PAGE;
+        // Global data has no room.
+        let of_rooms = page
+            .into_iter()
+            .filter_map(|((_, room, kind), json)| Some((room.try_into().ok()?, kind, json)));
+        found.extend(of_rooms);
+        let Some(last) = next.filter(|_| !whole) else {
+            return Ok(found);
+        };
+        page = store
+            .scan_after(&ACCOUNT_DATA, (user,), last, Page::first(PAGE))
+            .await?;
+    }
 }
 
 /// The JSON text of one type, global or of a room.

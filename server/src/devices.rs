@@ -76,6 +76,7 @@ pub async fn delete_each_in(
             keys::forget_device_in(tx, user, device).await?;
             to_device::forget_device_in(tx, user, device).await?;
             inbox::trim::forget_device_in(tx, user, device);
+            inbox::connection::forget_device_in(tx, user, device).await?;
             deleted = true;
         }
     }

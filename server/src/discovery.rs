@@ -43,7 +43,11 @@ pub const VERSIONS: [&str; 12] = [
 ];
 
 /// What is served beyond that. Clients look for the second one before they offer secure backup.
-pub const UNSTABLE_FEATURES: [&str; 2] = [UNSTABLE_FEATURE, "org.matrix.e2e_cross_signing"];
+pub const UNSTABLE_FEATURES: [&str; 3] = [
+    UNSTABLE_FEATURE,
+    "org.matrix.e2e_cross_signing",
+    "org.matrix.simplified_msc3575",
+];
 
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -1,6 +1,8 @@
 //! What is new for a user, in order. One list per user: whatever concerns somebody puts one small entry here, in the same
 //! commit that made it so, and sync is a scan of it.
 
+pub mod connection;
+pub mod recency;
 pub mod token;
 pub mod trim;
 
@@ -54,7 +56,7 @@ pub fn deliver(tx: &mut Tx, user: &UserId, entry: Entry) -> Result<(), StoreErro
     tx.append(&INBOX, user, &Numbered::new(entry, 0)).map(drop)
 }
 
-/// Puts an event into somebody's inbox, by the slot of its append to the room's timeline.
+/// Puts an event into somebody's inbox, by the slot of its append to the room's timeline; the entry's own slot.
 ///
 /// # Errors
 /// The entry cannot be encoded.
@@ -63,7 +65,6 @@ pub fn deliver_event(
     user: &UserId,
     room: &RoomId,
     position: Slot,
-) -> Result<(), StoreError> {
+) -> Result<Slot, StoreError> {
     tx.append_numbered(&INBOX, user, Entry::Event(room.to_owned()), position)
-        .map(drop)
 }

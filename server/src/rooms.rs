@@ -21,6 +21,7 @@ mod reading;
 mod redaction;
 pub mod relations;
 mod send;
+pub mod sketch;
 mod spaces;
 pub mod state;
 mod summary;

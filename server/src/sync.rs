@@ -3,6 +3,8 @@
 //! An answer costs what is new: the inbox says which rooms have something, and which events. A device that is up to date
 //! waits, holding little more than its subscriptions.
 //!
+//! Sliding sync (`sync/sliding.rs`) tells the same to clients that say which rooms they have on their screen.
+//!
 //! [Syncing](https://spec.matrix.org/v1.18/client-server-api/#syncing)
 
 mod answer;
@@ -15,6 +17,7 @@ mod notifications;
 mod practice;
 mod room;
 mod select;
+mod sliding;
 mod story;
 mod timeline;
 mod window;
@@ -57,6 +60,7 @@ pub fn router() -> Router<App> {
     endpoint::<_, _, _, _>(sync)
         .merge(key_changes::router())
         .merge(notifications::router())
+        .merge(sliding::router())
 }
 
 async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {

@@ -47,6 +47,16 @@ impl Seal {
         Self(self.0.clone().chain_update(length).chain_update(part))
     }
 
+    /// What stands for a text where the text is not to be kept: so many bytes of a hash, at most 32.
+    pub fn name<const N: usize>(&self, text: &str) -> [u8; N] {
+        let hash = self.0.clone().chain_update(text).finalize();
+        let mut name = [0; N];
+        for (byte, of_hash) in name.iter_mut().zip(hash) {
+            *byte = of_hash;
+        }
+        name
+    }
+
     /// The text, and the seal behind it.
     pub fn seal(&self, text: &str) -> String {
         let hash = self.0.clone().chain_update(text).finalize();

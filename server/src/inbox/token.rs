@@ -67,6 +67,16 @@ impl Tokens {
             .seal(&format!("s{inbox}_{to_device}_{typing}{epoch}"))
     }
 
+    /// The seal for a part of what this device is given.
+    pub fn seal(&self, part: &str) -> Seal {
+        self.seal.of(part)
+    }
+
+    /// What stands for something of this device, and says nothing about it.
+    pub fn name<const N: usize>(&self, kind: &str, of: &str) -> [u8; N] {
+        self.seal.of(kind).name(of)
+    }
+
     /// The position of a token that [`Tokens::write`] has made for the same device on the same server; in another epoch,
     /// [`Position::NOWHERE`].
     ///

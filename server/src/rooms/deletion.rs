@@ -12,11 +12,12 @@ use super::{
     membership::{MEMBERSHIPS, Membership},
     published::PUBLISHED,
     relations,
+    sketch::SKETCHES,
     state::{self, ROOMS, Room, STATE},
 };
 use crate::{
     error::{Error, Result},
-    inbox::{self, Entry},
+    inbox::{self, Entry, recency},
     state::App,
     store::{Numbered, Page, Store, StoreError, Table, Tx},
 };
@@ -90,6 +91,7 @@ async fn begin_in(tx: &mut Tx, app: &App, room: &RoomId, row: &Numbered<Room>) -
     let since = app.clock.millis();
     for (user, membership) in state::of_row(app, room, row).await?.members() {
         tx.delete(&MEMBERSHIPS, (&user, room));
+        recency::forget(tx, &user, room);
         if matches!(
             membership,
             MembershipState::Join | MembershipState::Invite | MembershipState::Knock
@@ -100,6 +102,7 @@ async fn begin_in(tx: &mut Tx, app: &App, room: &RoomId, row: &Numbered<Room>) -
     aliases::forget_room_in(tx, room).await?;
     tx.delete(&PUBLISHED, room);
     tx.delete(&ROOMS, room);
+    tx.delete(&SKETCHES, room);
     tx.put(
         &DELETIONS,
         room,

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{
     OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId,
-    events::TimelineEventType, push::PushConditionPowerLevelsCtx, state_res::auth_types_for_event,
+    events::{TimelineEventType, room::member::MembershipState},
+    push::PushConditionPowerLevelsCtx,
+    state_res::auth_types_for_event,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -16,11 +18,13 @@ use super::{
     pdu::{Pdu, Unsealed},
     redaction::Redaction,
     relations,
+    sketch::{self, SKETCHES, Sketch},
     state::{self, ROOMS, Room, RoomState, STATE, StateEntry},
 };
 use crate::{
     error::{Error, Result},
-    inbox, push,
+    inbox::{self, recency},
+    push,
     state::App,
     store::{Committed, Numbered, Slot, Store, Tx},
 };
@@ -220,6 +224,10 @@ impl<'a> Draft<'a> {
             }
             (None, None) => return Err(Error::internal("a room without a beginning")),
         }
+        let shaping = |change: &Change| sketch::SHAPING.contains(&&*change.kind);
+        if self.changes.iter().any(shaping) {
+            tx.put(&SKETCHES, &written.room_id, &Sketch::of(&self.state))?;
+        }
         if !self.rewritten {
             let mut state = self.state;
             Arc::make_mut(&mut state).set_revision(revision);
@@ -336,7 +344,14 @@ impl<'a> Draft<'a> {
             membership::write(tx, &target, &room_id, membership, position)?;
         }
         for user in &concerned {
-            inbox::deliver_event(tx, user, &room_id, position)?;
+            let entry = inbox::deliver_event(tx, user, &room_id, position)?;
+            match standing(event, user) {
+                Standing::Out => recency::forget(tx, user, &room_id),
+                standing => {
+                    let proper = standing == Standing::New || recency::is_proper(&event.kind);
+                    recency::note(tx, user, &room_id, proper, entry)?;
+                }
+            }
         }
         self.notify(tx, event, &concerned, position).await?;
         if let Some(key) = event.state_key.clone() {
@@ -438,6 +453,32 @@ impl Latest {
             event_id: event.event_id,
             depth: event.seal.depth,
         }))
+    }
+}
+
+/// What an event makes of somebody's standing in a room, as far as their list of rooms is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It stays what it was.
+    Same,
+    /// They have come in, were invited, knock, or were taken out.
+    New,
+    /// They are out by their own will, or never were in.
+    Out,
+}
+
+fn standing(event: &StoredEvent, user: &UserId) -> Standing {
+    if event.target().as_deref() != Some(user) {
+        return Standing::Same;
+    }
+    let before = event.membership_before();
+    match event.membership() {
+        membership if membership == before => Standing::Same,
+        Some(MembershipState::Join | MembershipState::Invite | MembershipState::Knock) => {
+            Standing::New
+        }
+        _ if event.sender != user && before == Some(MembershipState::Join) => Standing::New,
+        _ => Standing::Out,
     }
 }
 

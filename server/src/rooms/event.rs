@@ -225,9 +225,16 @@ impl StoredEvent {
 
     /// Whether it is the membership of somebody who was not in the room before it, and is now.
     pub fn joins(&self) -> bool {
-        let before = self.replaced.as_ref();
-        let before = before.and_then(|before| membership_in(&before.content));
-        self.membership() == Some(MembershipState::Join) && before != Some(MembershipState::Join)
+        self.membership() == Some(MembershipState::Join)
+            && self.membership_before() != Some(MembershipState::Join)
+    }
+
+    /// The membership whose place it took, if it is an `m.room.member` event that took another one's.
+    pub fn membership_before(&self) -> Option<MembershipState> {
+        let before = self.replaced.as_ref()?;
+        self.is_state("m.room.member")
+            .then(|| membership_in(&before.content))
+            .flatten()
     }
 
     /// The user that it is about, if it is an `m.room.member` event.

@@ -72,7 +72,7 @@ async fn changes(app: App, me: Device, request: Request) -> Result<Response> {
 }
 
 /// Who came into view in a room, and who went out of it.
-async fn look(
+pub(super) async fn look(
     app: &App,
     me: &Device,
     room: &OwnedRoomId,

@@ -89,13 +89,15 @@ pub(super) async fn account_data<T>(
             None => found = account_data::global(&app.store, user).await?,
         },
     }
-    let mut events = Vec::new();
-    for (kind, json) in found.iter().filter(|(kind, _)| wanted(kind)) {
-        let content: &RawValue = serde_json::from_str(json)
-            .map_err(|_| Error::internal("stored account data is not JSON"))?;
-        events.push(event(kind, content)?);
-    }
-    Ok(events)
+    let found = found.iter().filter(|(kind, _)| wanted(kind));
+    found.map(|(kind, json)| datum(kind, json)).collect()
+}
+
+/// Account data of a type, as it is kept.
+pub(super) fn datum<T>(kind: &str, json: &str) -> Result<Raw<T>> {
+    let content: &RawValue = serde_json::from_str(json)
+        .map_err(|_| Error::internal("stored account data is not JSON"))?;
+    event(kind, content)
 }
 
 /// The user's push rules as account data.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ruma::{
-    OwnedRoomId, OwnedUserId, RoomId, UInt,
+    OwnedRoomId, OwnedUserId, RoomId, UInt, UserId,
     api::client::{
         filter::FilterDefinition,
         sync::sync_events::{
@@ -205,6 +205,14 @@ impl Teller<'_> {
         Ok(joined)
     }
 
+    async fn stripped(
+        &self,
+        room: &RoomId,
+        position: u64,
+    ) -> Result<Option<Vec<Raw<AnyStrippedStateEvent>>>> {
+        stripped(self.app, &self.me.user, &self.ignored, room, position).await
+    }
+
     async fn unread(&self, room: &RoomId) -> Result<UnreadNotificationsCount> {
         let (notify, highlight) = push::unread(&self.app.store, &self.me.user, room).await?;
         let mut unread = UnreadNotificationsCount::new();
@@ -212,34 +220,38 @@ impl Teller<'_> {
         unread.highlight_count = Some(UInt::new_saturating(highlight));
         Ok(unread)
     }
+}
 
-    async fn stripped(
-        &self,
-        room: &RoomId,
-        position: u64,
-    ) -> Result<Option<Vec<Raw<AnyStrippedStateEvent>>>> {
-        let state = state::at(self.app, room, position).await?;
-        let Some(own) = state.get("m.room.member", self.me.user.as_str()) else {
-            return Ok(None);
-        };
-        let sender = &own.event().sender;
-        if self.ignored.contains(sender) {
-            return Ok(None);
-        }
-        let mut entries: Vec<&Arc<StateEntry>> = STRIPPED
-            .iter()
-            .filter_map(|kind| state.get(kind, ""))
-            .collect();
-        if *sender != self.me.user {
-            entries.extend(state.get("m.room.member", sender.as_str()));
-        }
-        entries.push(own);
-        entries
-            .into_iter()
-            .map(|entry| entry.event().to_stripped())
-            .collect::<Result<_>>()
-            .map(Some)
+/// What is shown of a room to somebody who is invited or knocks, by an event at this position; `None` if they ignore whoever
+/// sent it.
+pub(super) async fn stripped(
+    app: &App,
+    me: &UserId,
+    ignored: &BTreeSet<OwnedUserId>,
+    room: &RoomId,
+    position: u64,
+) -> Result<Option<Vec<Raw<AnyStrippedStateEvent>>>> {
+    let state = state::at(app, room, position).await?;
+    let Some(own) = state.get("m.room.member", me.as_str()) else {
+        return Ok(None);
+    };
+    let sender = &own.event().sender;
+    if ignored.contains(sender) {
+        return Ok(None);
     }
+    let mut entries: Vec<&Arc<StateEntry>> = STRIPPED
+        .iter()
+        .filter_map(|kind| state.get(kind, ""))
+        .collect();
+    if *sender != me {
+        entries.extend(state.get("m.room.member", sender.as_str()));
+    }
+    entries.push(own);
+    entries
+        .into_iter()
+        .map(|entry| entry.event().to_stripped())
+        .collect::<Result<_>>()
+        .map(Some)
 }
 
 fn insert<T>(rooms: &mut BTreeMap<OwnedRoomId, T>, room: &RoomId, value: T) {

@@ -357,7 +357,8 @@ fn came_in(tail: &Tail, user: &UserId) -> bool {
     })
 }
 
-fn sum_up(state: &RoomState, me: &UserId) -> RoomSummary {
+/// Who is in a room, and after whom it is called.
+pub(super) fn sum_up(state: &RoomState, me: &UserId) -> RoomSummary {
     let mut others: Vec<(bool, u64, OwnedUserId)> = Vec::new();
     let mut invited = 0_u64;
     for entry in state.of_type(MEMBER) {

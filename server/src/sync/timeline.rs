@@ -27,6 +27,13 @@ pub(super) type Placed = (u64, StoredEvent);
 pub(super) enum Source<'a> {
     /// These positions, lowest first.
     Positions(&'a [u64]),
+    /// All of the room between two positions, both included, throughout which the reader was in it.
+    Span {
+        /// The first position.
+        first: u64,
+        /// The last one.
+        end: u64,
+    },
     /// All of the room up to a position, as far as it may be read.
     History {
         /// The last position.
@@ -131,6 +138,13 @@ impl<'a> Source<'a> {
                 let placed = last.iter().copied().zip(events).rev();
                 let found = placed.filter_map(|(position, event)| Some((position, event?)));
                 Ok((found.collect(), Self::Positions(rest)))
+            }
+            Self::Span { first, end } if end < first => Ok((Vec::new(), Self::Span { first, end })),
+            Self::Span { first, end } => {
+                let mut events = store.before(&TIMELINE, room, end + 1, count).await?;
+                let end = events.last().map_or(0, |(position, _)| position - 1);
+                events.retain(|(position, _)| *position >= first);
+                Ok((events, Self::Span { first, end }))
             }
             Self::History { end, readable } => {
                 let mut events = store.before(&TIMELINE, room, end + 1, count).await?;

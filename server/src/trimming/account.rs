@@ -11,7 +11,7 @@ use crate::{
     ephemeral::{receipts::RECEIPTS, typing::CHANGES},
     error::Result,
     filters::FILTERS,
-    inbox::INBOX,
+    inbox::{INBOX, connection, recency::RECENCY},
     invites,
     keys::{CROSS_SIGNING_KEYS, SIGNATURES},
     profiles::PROFILES,
@@ -56,6 +56,8 @@ async fn remove_some(app: &App, user: &UserId) -> Result<bool> {
         || store.erase(&BACKUPS, (user,), STEP).await? > 0
         || store.erase(&SIGNATURES, (user,), STEP).await? > 0
         || store.erase_list(&CHANGES, user, STEP).await? > 0
+        || store.erase(&RECENCY, (user,), STEP).await? > 0
+        || connection::forget_user(store, user, STEP).await? > 0
         || store.erase_list(&INBOX, user, STEP).await? > 0)
 }
 

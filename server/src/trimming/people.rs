@@ -6,8 +6,14 @@ use ruma::{OwnedUserId, UserId};
 
 use super::{ROUND, STEP};
 use crate::{
-    accounts, auth::TokenHash, ephemeral::typing, error::Result, inbox::trim, invites, push,
-    rooms::membership, state::App,
+    accounts,
+    auth::TokenHash,
+    ephemeral::typing,
+    error::Result,
+    inbox::{connection, trim},
+    invites, push,
+    rooms::membership,
+    state::App,
 };
 
 /// How many accounts, or codes, are looked at in one step.
@@ -82,6 +88,9 @@ impl Round {
 /// Removes up to [`STEP`] entries of what somebody does not need any more; whether there were any.
 async fn trim_person(app: &App, user: &UserId) -> Result<bool> {
     if trim::trim(&app.store, &app.clock, user, STEP).await? > 0 {
+        return Ok(true);
+    }
+    if connection::trim(&app.store, &app.clock, user, STEP).await? > 0 {
         return Ok(true);
     }
     if typing::trim(&app.store, user, STEP).await? > 0 {

@@ -13,6 +13,7 @@ mod personal;
 mod published;
 mod reading;
 mod rooms;
+mod sliding;
 mod spaces;
 mod state;
 mod sync;

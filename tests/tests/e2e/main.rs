@@ -23,6 +23,7 @@ mod operator;
 mod powerloss;
 mod program;
 mod prompts;
+mod room_list;
 mod several;
 mod strangers;
 mod tokens;

@@ -11,7 +11,7 @@ use crate::{
     account_data,
     auth::PASSWORDS,
     error::{Error, Result},
-    inbox::{self, Entry},
+    inbox::{self, Entry, recency},
     profiles,
     rooms::{
         access, append::NewEvent, deletion, draft::Draft, membership, not_in_room, state::RoomState,
@@ -168,6 +168,7 @@ pub async fn forget(app: &App, user: &UserId, room: &RoomId) -> Result<()> {
                     (user, room),
                     &Numbered::new(forgotten, number),
                 )?;
+                recency::forget(&mut tx, user, room);
                 inbox::deliver(&mut tx, user, Entry::Forgotten(room.to_owned()))?;
             }
             Ok((tx, ()))

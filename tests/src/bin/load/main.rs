@@ -1,5 +1,6 @@
 //! A load tool for any Matrix server: how fast durable sends are, how soon a message reaches the one who waits for it, what
-//! an idle long poll costs, how fast keys and attachments travel, and how all of it changes as events pile up.
+//! an idle long poll costs, how fast keys and attachments travel, how long clients with few and many rooms wait, and how all of
+//! it changes as events pile up.
 //!
 //! Without `--server` it starts Respite servers of its own in a fresh directory, each in a process of its own, and measures
 //! those: one engine after the other, the figures side by side.
@@ -9,6 +10,7 @@
 )]
 
 mod keys;
+mod lists;
 mod measure;
 mod media;
 mod people;
@@ -79,6 +81,9 @@ struct Arguments {
     /// The numbers of stored events at which everything is measured.
     #[arg(long, value_delimiter = ',', default_value = "1000,100000")]
     events: Vec<u64>,
+    /// The numbers of rooms for which opening a client is measured, with both kinds of sync.
+    #[arg(long, value_delimiter = ',', default_value = "1,50,500")]
+    rooms: Vec<usize>,
     /// Prints one JSON document instead of a table.
     #[arg(long)]
     json: bool,
@@ -151,6 +156,9 @@ async fn measured(target: Target, arguments: &Arguments) -> Result<Report> {
     }
     report.keys(keys::keys(&people, &plan).await?);
     report.media(media::media(&people, &plan).await?);
+    for rooms in &arguments.rooms {
+        report.opened(lists::measure(&target, *rooms, arguments.token.as_deref()).await?);
+    }
     let polls = polls::idle(&target, &people, arguments.idle, &plan).await?;
     report.idle_polls(polls);
     target.stop().await?;

@@ -38,6 +38,12 @@ impl Latencies {
         let _ = self.histogram.record(micros);
     }
 
+    /// Records one that ran by itself.
+    pub(crate) fn add(&mut self, latency: Duration) {
+        self.record(latency);
+        self.took += latency;
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.histogram.len()
     }

@@ -55,9 +55,7 @@ impl People {
         for pair in all.chunks_exact_mut(2) {
             if let [first, second] = pair {
                 let room = first.open_room(&second.user).await?;
-                second
-                    .request(Method::POST, &format!("v3/join/{room}"), Some(json!({})))
-                    .await?;
+                second.join(&room).await?;
                 first.room.clone_from(&room);
                 second.room = room;
                 first.partner = (second.user.clone(), second.device.clone());
@@ -120,7 +118,8 @@ impl Person {
         })
     }
 
-    async fn open_room(&self, other: &str) -> Result<String> {
+    /// Opens an encrypted room and invites somebody.
+    pub(crate) async fn open_room(&self, other: &str) -> Result<String> {
         let body = json!({
             "preset": "private_chat",
             "invite": [other],
@@ -150,13 +149,22 @@ impl Person {
         json!({ "algorithm": "m.megolm.v1.aes-sha2", "ciphertext": ciphertext, "session_id": session.session_id() })
     }
 
+    /// Enters a room.
+    pub(crate) async fn join(&self, room: &str) -> Result<()> {
+        let path = format!("v3/join/{room}");
+        let joined = self.request(Method::POST, &path, Some(json!({})));
+        joined.await.map(drop)
+    }
+
     /// Sends one message; returns when the server has acknowledged it.
     pub(crate) async fn send(&self, content: Value) -> Result<()> {
+        self.send_to(&self.room, content).await
+    }
+
+    /// Sends one message to a room.
+    pub(crate) async fn send_to(&self, room: &str, content: Value) -> Result<()> {
         let transaction = self.transactions.fetch_add(1, Ordering::Relaxed);
-        let path = format!(
-            "v3/rooms/{}/send/m.room.encrypted/load{transaction}",
-            self.room
-        );
+        let path = format!("v3/rooms/{room}/send/m.room.encrypted/load{transaction}");
         self.request(Method::PUT, &path, Some(content))
             .await
             .map(drop)
@@ -206,6 +214,13 @@ impl Person {
         let request = self.http.get(url).bearer_auth(&self.token);
         let response = request.send().await?.error_for_status()?;
         Ok(response.bytes().await?.len())
+    }
+
+    /// One sliding sync, without waiting.
+    pub(crate) async fn slide(&self, pos: Option<&str>, body: Value) -> Result<Value> {
+        let pos = pos.map_or_else(String::new, |pos| format!("&pos={pos}"));
+        let path = format!("unstable/org.matrix.simplified_msc3575/sync?timeout=0{pos}");
+        self.request(Method::POST, &path, Some(body)).await
     }
 
     /// Asks below `/_matrix/client/`.

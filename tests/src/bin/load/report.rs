@@ -5,7 +5,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    keys::KeyWork, measure::Latencies, media::MediaWork, polls::IdlePolls, target::Target,
+    keys::KeyWork, lists::Opened, measure::Latencies, media::MediaWork, polls::IdlePolls,
+    target::Target,
 };
 
 /// Prints each report, and what is most worth comparing side by side.
@@ -74,6 +75,7 @@ pub(crate) struct Report {
     levels: Vec<Level>,
     keys: Option<KeyWork>,
     media: Option<MediaWork>,
+    opened: Vec<Opened>,
     polls: Option<IdlePolls>,
 }
 
@@ -92,6 +94,7 @@ impl Report {
             levels: Vec::new(),
             keys: None,
             media: None,
+            opened: Vec::new(),
             polls: None,
         }
     }
@@ -121,6 +124,10 @@ impl Report {
 
     pub(crate) fn media(&mut self, media: MediaWork) {
         self.media = Some(media);
+    }
+
+    pub(crate) fn opened(&mut self, opened: Opened) {
+        self.opened.push(opened);
     }
 
     pub(crate) fn idle_polls(&mut self, polls: IdlePolls) {
@@ -167,6 +174,12 @@ impl Report {
         for (name, latencies) in self.others() {
             row(name, latencies);
         }
+        for opened in &self.opened {
+            println!("with {} rooms", opened.rooms);
+            for (name, latencies) in &opened.figures {
+                row(&format!("  {name}"), latencies);
+            }
+        }
         if let (Some(first), Some(last)) = (self.levels.first(), self.levels.last())
             && self.levels.len() > 1
         {
@@ -208,8 +221,16 @@ impl Report {
             .into_iter()
             .map(|(name, latencies)| (name.to_owned(), figures(latencies)))
             .collect();
+        let opened = self.opened.iter().map(|opened| {
+            let all = opened.figures.iter();
+            let all: serde_json::Map<_, _> = all
+                .map(|(name, latencies)| ((*name).to_owned(), figures(latencies)))
+                .collect();
+            json!({ "rooms": opened.rooms, "figures": all })
+        });
+        let opened: Vec<_> = opened.collect();
         json!({
-            "server": self.server, "idle_resident_kib": self.idle_kib, "levels": levels, "others": others,
+            "opened": opened, "server": self.server, "idle_resident_kib": self.idle_kib, "levels": levels, "others": others,
             "idle_polls": self.polls.as_ref().map(|polls| json!({ "polls": polls.polls, "kib_each": polls.kib_each() })),
         })
     }
