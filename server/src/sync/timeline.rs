@@ -133,7 +133,7 @@ impl Tail {
 impl<'a> Source<'a> {
     const fn readable(&self) -> Option<&'a Readable> {
         match self {
-            Self::Positions(_) => None,
+            Self::Positions(_) | Self::Span { .. } => None,
             Self::History { readable, .. } => Some(readable),
         }
     }
