@@ -14,7 +14,7 @@ use ruma::{
 
 use super::{NewRoom, create_in};
 use crate::{
-    auth::Device,
+    auth::Active,
     endpoint::endpoint,
     error::{Error, Result},
     gate,
@@ -59,7 +59,7 @@ pub(super) fn router() -> Router<App> {
     endpoint::<Request, _, _, _>(upgrade)
 }
 
-async fn upgrade(app: App, me: Device, request: Request) -> Result<Response> {
+async fn upgrade(app: App, me: Active, request: Request) -> Result<Response> {
     let old = access::joined(&app, &me.user, &request.room_id).await?;
     let rules = version::rules(&request.new_version)?.authorization;
     let levels = old.state.power_levels();
