@@ -120,6 +120,22 @@ async fn remove_in(tx: &mut Tx, localpart: &str, room: &RoomId) -> Result<()> {
     Ok(())
 }
 
+/// The addresses of a room lead to the one that takes its place.
+pub(super) async fn move_in(tx: &mut Tx, old: &RoomId, new: &RoomId) -> Result<()> {
+    let all = tx.get(&ALIASES_OF, old).await?.unwrap_or_default();
+    for localpart in &all {
+        if let Some(alias) = tx.get(&ALIASES, localpart).await? {
+            let room = new.to_owned();
+            tx.put(&ALIASES, localpart, &Alias { room, ..alias })?;
+        }
+    }
+    if !all.is_empty() {
+        tx.delete(&ALIASES_OF, old);
+        tx.put(&ALIASES_OF, new, &all)?;
+    }
+    Ok(())
+}
+
 /// A room is being deleted: its addresses lead nowhere any more, and may be given again.
 pub(super) async fn forget_room_in(tx: &mut Tx, room: &RoomId) -> Result<()> {
     let all = tx.get(&ALIASES_OF, room).await?.unwrap_or_default();

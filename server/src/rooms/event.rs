@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ruma::{
     DeviceId, EventId, OwnedEventId, OwnedRoomId, OwnedUserId, UserId,
-    events::room::member::MembershipState, serde::Raw,
+    events::room::member::MembershipState, room_version_rules::RoomVersionRules, serde::Raw,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -259,6 +259,19 @@ impl StoredEvent {
     /// What is stored is not JSON.
     pub fn to_sync<T>(&self, viewer: Viewer<'_>) -> Result<Raw<T>> {
         self.show(viewer, Form::InRoom)
+    }
+
+    /// The event as servers exchange it, as far as this viewer may see it.
+    ///
+    /// # Errors
+    /// What is stored is not JSON.
+    pub fn to_exchanged<T>(&self, rules: &RoomVersionRules, viewer: Viewer<'_>) -> Result<Raw<T>> {
+        let mut pdu = self.pdu(rules)?;
+        if viewer.may_not_see(self) {
+            let nothing = ruma::CanonicalJsonObject::new();
+            pdu.insert("content".to_owned(), nothing.into());
+        }
+        raw(&pdu)
     }
 
     /// A state event without ids and times, for people who are invited or knock.

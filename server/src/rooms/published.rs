@@ -45,6 +45,15 @@ pub(super) async fn publish_in(tx: &mut Tx, room: &RoomId) -> Result<()> {
     Ok(())
 }
 
+/// A room that takes another one's place has its place in the directory too.
+pub(super) async fn move_in(tx: &mut Tx, old: &RoomId, new: &RoomId) -> Result<()> {
+    if tx.get(&PUBLISHED, old).await?.is_some() {
+        tx.delete(&PUBLISHED, old);
+        tx.put(&PUBLISHED, new, &())?;
+    }
+    Ok(())
+}
+
 /// Some rooms of the directory, and the tokens of those before and after them.
 struct Found {
     chunk: Vec<PublicRoomsChunk>,

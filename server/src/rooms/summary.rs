@@ -4,7 +4,7 @@
 
 use axum::Router;
 use ruma::{
-    OwnedRoomId, OwnedRoomOrAliasId, UInt, UserId,
+    UInt, UserId,
     api::client::room::get_summary::v1::{Request, Response},
     events::room::{
         guest_access::GuestAccess, history_visibility::HistoryVisibility, member::MembershipState,
@@ -14,7 +14,7 @@ use ruma::{
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    membership,
+    aliases, membership,
     state::{self, RoomState},
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(super) fn router() -> Router<App> {
 }
 
 async fn summary(app: App, me: Device, request: Request) -> Result<Response> {
-    let room = by_id(request.room_id_or_alias)?;
+    let room = aliases::room_of(&app, request.room_id_or_alias).await?;
     let state = state::current(&app, &room)
         .await?
         .ok_or_else(no_such_room)?;
@@ -39,10 +39,6 @@ async fn summary(app: App, me: Device, request: Request) -> Result<Response> {
     let mut response = Response::new(of(&state));
     response.membership = Some(state.membership(&me.user));
     Ok(response)
-}
-
-fn by_id(room: OwnedRoomOrAliasId) -> Result<OwnedRoomId> {
-    OwnedRoomId::try_from(room).map_err(|_| no_such_room())
 }
 
 fn no_such_room() -> Error {

@@ -239,12 +239,10 @@ impl<'a> Story<'a> {
     }
 
     fn shown<T>(&self, event: &StoredEvent, viewer: Viewer<'_>) -> Result<Raw<T>> {
-        let Some(rules) = &self.rules else {
-            return event.to_sync(viewer);
-        };
-        Raw::new(&event.pdu(rules)?)
-            .map(Raw::cast_unchecked)
-            .map_err(|_| Error::internal("JSON that cannot be written"))
+        match &self.rules {
+            Some(rules) => event.to_exchanged(rules, viewer),
+            None => event.to_sync(viewer),
+        }
     }
 
     /// Whose member events a client needs: those who wrote, and, if it knows nothing yet, the user's own and those whom

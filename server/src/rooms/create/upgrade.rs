@@ -14,17 +14,18 @@ use ruma::{
 
 use super::{NewRoom, create_in};
 use crate::{
-    auth::Device,
+    auth::Active,
     endpoint::endpoint,
     error::{Error, Result},
     gate,
     rooms::{
         access::{self, Joined},
+        aliases,
         append::NewEvent,
         authorise::not_allowed,
         draft::Draft,
         event::TIMELINE,
-        named,
+        named, published,
         state::RoomState,
         version,
     },
@@ -33,8 +34,9 @@ use crate::{
 };
 
 /// What of a room's state holds in the one that follows it, beside its power levels and, of a space, what it lists.
-const CARRIED_OVER: [&str; 9] = [
+const CARRIED_OVER: [&str; 10] = [
     "m.room.avatar",
+    aliases::KIND,
     "m.room.encryption",
     "m.room.guest_access",
     "m.room.history_visibility",
@@ -57,7 +59,7 @@ pub(super) fn router() -> Router<App> {
     endpoint::<Request, _, _, _>(upgrade)
 }
 
-async fn upgrade(app: App, me: Device, request: Request) -> Result<Response> {
+async fn upgrade(app: App, me: Active, request: Request) -> Result<Response> {
     let old = access::joined(&app, &me.user, &request.room_id).await?;
     let rules = version::rules(&request.new_version)?.authorization;
     let levels = old.state.power_levels();
@@ -82,6 +84,8 @@ async fn upgrade(app: App, me: Device, request: Request) -> Result<Response> {
                 ..successor.room(last_event(app, &request.room_id).await?)?
             };
             let replacement = create_in(&mut tx, app, me, room).await?;
+            aliases::move_in(&mut tx, &request.room_id, &replacement).await?;
+            published::move_in(&mut tx, &request.room_id, &replacement).await?;
             close_down(&mut tx, app, &mut draft, me, &replacement).await?;
             let written = draft.close(&mut tx)?;
             Ok::<_, Error>((tx, (replacement, Some(written))))
@@ -93,7 +97,8 @@ async fn upgrade(app: App, me: Device, request: Request) -> Result<Response> {
     Ok(Response::new(committed.value.0))
 }
 
-/// Says in the old room where it goes on, and lets only moderators write there, as far as this user may say so.
+/// Says in the old room where it goes on, that its addresses lead there, and lets only moderators write, as far as this user
+/// may say so.
 async fn close_down(
     tx: &mut Tx,
     app: &App,
@@ -114,6 +119,10 @@ async fn close_down(
     ];
     let tombstone = NewEvent::state(TOMBSTONE, "", tombstone.into());
     draft.push(tx, user, tombstone).await?;
+    if draft.state().get(aliases::KIND, "").is_some() && aliases::may_say(draft.state(), user) {
+        let none = NewEvent::state(aliases::KIND, "", CanonicalJsonObject::new());
+        draft.push(tx, user, none).await?;
+    }
     let levels = draft.state().power_levels();
     if levels.user_can_send_state(user, StateEventType::RoomPowerLevels)
         && let Some(quiet) = quieted(draft.state())?

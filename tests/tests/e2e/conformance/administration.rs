@@ -330,6 +330,12 @@ async fn who_is_suspended_reads_and_leaves_and_takes_back_and_says_nothing_more(
         nurse.post("v3/createRoom", json!({})).await?,
         nurse
             .post(
+                &format!("v3/rooms/{room}/upgrade"),
+                json!({ "new_version": "12" }),
+            )
+            .await?,
+        nurse
+            .post(
                 &format!("v3/rooms/{room}/invite"),
                 json!({ "user_id": operator.user }),
             )

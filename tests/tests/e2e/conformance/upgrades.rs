@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use respite_tests::{
     practice::Practice,
-    raw::{self, Raw, text_at},
+    raw::{self, Raw, in_query, text_at},
 };
 use serde_json::{Value, json};
 
@@ -274,5 +274,30 @@ async fn what_one_has_set_for_a_room_holds_for_the_one_that_follows() -> Result<
             "{rule}"
         );
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_address_and_the_place_in_the_directory_go_along() -> Result<()> {
+    let practice = Practice::open().await?;
+    let nurse = raw::stranger(&practice, "nurse").await?;
+    let body = json!({ "preset": "public_chat", "room_alias_name": "lobby", "room_version": "11" });
+    let room = nurse.makes_a_room(body).await?;
+    let listed = |room: &str| format!("v3/directory/list/room/{room}");
+    let public = json!({ "visibility": "public" });
+    nurse.put(&listed(&room), public.clone()).await?.ok()?;
+    let new = upgrades(&nurse, &room, "12").await?;
+    for path in ["v3/directory/room", "v1/room_summary"] {
+        let found = nurse
+            .get(&format!("{path}/{}", in_query("#lobby:localhost")))
+            .await?
+            .ok()?;
+        ensure!(found["room_id"] == new.as_str(), "{found}");
+    }
+    let goes_by = state(&nurse, &new, "m.room.canonical_alias").await?;
+    ensure!(goes_by["alias"] == "#lobby:localhost", "{goes_by}");
+    ensure!(state(&nurse, &room, "m.room.canonical_alias").await? == json!({}));
+    ensure!(nurse.get(&listed(&new)).await?.ok()? == public);
+    ensure!(nurse.get(&listed(&room)).await?.ok()?["visibility"] == "private");
     Ok(())
 }
