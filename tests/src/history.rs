@@ -74,6 +74,7 @@ pub async fn run(plan: &Plan) -> Result<Outcome> {
     strike(&mut servers, &mut random, plan.lasts, &mut outcome).await?;
     work.end(&clients, &rooms, &mut outcome).await?;
     outcome.figures.resumed = clients.resumed();
+    outcome.figures.unanswered = clients.unanswered();
     servers.end(&mut outcome).await?;
     Ok(outcome)
 }

@@ -3,22 +3,24 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::Method;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::raw::{Answer, Raw};
 
 /// The longest that anybody goes on asking for one thing.
-const GIVE_UP: Duration = Duration::from_secs(60);
+const GIVE_UP: Duration = Duration::from_secs(120);
+/// How long anybody waits for one answer before they ask elsewhere: longer than any poll.
+const LOSE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long somebody waits after a request that came to nothing.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -32,6 +34,7 @@ struct Shared {
     begun: Instant,
     seed: Mutex<StdRng>,
     resumed: AtomicU64,
+    unanswered: Mutex<Vec<String>>,
 }
 
 /// Somebody's device, as one thing that it does at a time.
@@ -50,6 +53,7 @@ impl Clients {
             begun: Instant::now(),
             seed: Mutex::new(StdRng::seed_from_u64(seed)),
             resumed: AtomicU64::new(0),
+            unanswered: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -83,6 +87,11 @@ impl Clients {
     pub(super) fn resumed(&self) -> u64 {
         self.shared.resumed.load(Ordering::Relaxed)
     }
+
+    /// Requests that hung until whoever asked lost patience, in words.
+    pub(super) fn unanswered(&self) -> Vec<String> {
+        lock(&self.shared.unanswered).clone()
+    }
 }
 
 impl Client {
@@ -115,11 +124,17 @@ impl Client {
     ) -> Result<Answer> {
         let body = body.map(|body| body.to_string().into_bytes());
         let turn = self.roll(self.servers.len() as u64) as usize;
-        let there = match self.servers.get(turn) {
-            Some(server) => self.raw.at(server),
-            None => bail!("there are no servers"),
+        let server = self.servers.get(turn).context("there are no servers")?;
+        let (there, begun) = (self.raw.at(server), self.now());
+        let Ok(answer) = timeout(LOSE_PATIENCE, there.ask(method, path, body)).await else {
+            let story = format!(
+                "{path} at {server}, begun at {:.1} s, was never answered",
+                begun.as_secs_f64()
+            );
+            lock(&self.shared.unanswered).push(story.clone());
+            bail!(story)
         };
-        there.ask(method, path, body).await
+        answer
     }
 
     /// Asks until somebody answers, as clients do when the network or a server fails.
@@ -150,6 +165,9 @@ impl Client {
 }
 
 fn below(random: &Mutex<StdRng>, limit: u64) -> u64 {
-    let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
-    random.random_range(0..limit.max(1))
+    lock(random).random_range(0..limit.max(1))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

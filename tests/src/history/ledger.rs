@@ -43,6 +43,8 @@ pub struct Figures {
     pub cut_from_clients: u64,
     /// Requests that failed, or whose answer nobody heard, and that were answered when they were made again.
     pub resumed: u64,
+    /// Requests that hung for half a minute, in words.
+    pub unanswered: Vec<String>,
     /// How long it took until polls told people of messages that were acknowledged.
     pub polls: Waits,
     /// How long it took until polls told people of prompts whose time had come.
@@ -138,6 +140,10 @@ impl fmt::Display for Outcome {
                 figures.resumed,
                 "requests made again until they were answered",
             ),
+            (
+                figures.unanswered.len() as u64,
+                "requests that hung for half a minute",
+            ),
         ] {
             writeln!(f, "{count:>10}  {what}")?;
         }
@@ -155,7 +161,8 @@ impl fmt::Display for Outcome {
             let count = self.violations.get(&what).copied().unwrap_or_default();
             writeln!(f, "{count:>10}  {what}")?;
         }
-        for story in &self.told {
+        let hung = figures.unanswered.iter().take(MAX_TOLD);
+        for story in self.told.iter().chain(hung) {
             writeln!(f, "            {story}")?;
         }
         Ok(())
