@@ -302,7 +302,7 @@ async fn a_locked_account_can_do_nothing_but_log_out_until_it_is_unlocked() -> R
 #[tokio::test]
 async fn who_is_suspended_reads_and_leaves_and_takes_back_and_says_nothing_more() -> Result<()> {
     let practice = Practice::open().await?;
-    let (doctor, nurse, room) = together(&practice, "11").await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
     let operator = operator(&practice).await?;
     let open = doctor
         .makes_a_room(json!({ "preset": "public_chat" }))
