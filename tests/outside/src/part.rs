@@ -25,14 +25,9 @@ pub struct Part {
 pub const POSTGRESQL: Part = Part {
     name: "PostgreSQL",
     programs: &["initdb", "postgres", "psql"],
-<<<<<<< HEAD
     probe: &[],
-    tests: "the PostgreSQL engine, kills under load, moves and restores with it; several servers ran on a store within one \
-            process instead",
-=======
     tests: "the PostgreSQL engine, kills under load, moves and restores with it, one history over three servers that die; \
             otherwise several servers ran on a store within one process instead",
->>>>>>> proof
     how: "install the package postgresql (Debian, Ubuntu), or put its programs on PATH",
 };
 
