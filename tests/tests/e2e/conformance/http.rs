@@ -43,7 +43,7 @@ async fn what_is_not_there_is_unrecognized() -> Result<()> {
 }
 
 /// What the specification has and this server does not: what would have to be read, or to be asked of other servers.
-const REFUSED: [(&str, &str); 26] = [
+const REFUSED: [(&str, &str); 23] = [
     ("POST", "v3/account/3pid/add"),
     ("POST", "v3/account/3pid/bind"),
     ("POST", "v3/account/3pid/delete"),
