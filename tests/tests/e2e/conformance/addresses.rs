@@ -295,39 +295,6 @@ async fn the_address_of_a_deleted_room_leads_nowhere_and_is_free() -> Result<()>
 }
 
 #[tokio::test]
-async fn the_addresses_of_a_room_lead_to_the_one_that_takes_its_place() -> Result<()> {
-    let practice = Practice::open().await?;
-    let nurse = raw::stranger(&practice, "nurse").await?;
-    let body = json!({ "room_version": "11", "room_alias_name": "room-1", "visibility": "public" });
-    let old = nurse.makes_a_room(body).await?;
-    gives(&nurse, "#7:localhost", &old).await?;
-    let answer = nurse
-        .post(
-            &format!("v3/rooms/{old}/upgrade"),
-            json!({ "new_version": "12" }),
-        )
-        .await?
-        .ok()?;
-    let new = text_at(&answer, "replacement_room")?;
-    for address in ["#room-1:localhost", "#7:localhost"] {
-        let found = nurse.get(&at(address)).await?.ok()?;
-        ensure!(found["room_id"] == new, "{found}");
-    }
-    ensure!(addresses(&nurse, &old).await? == json!([]));
-    ensure!(addresses(&nurse, &new).await? == json!(["#room-1:localhost", "#7:localhost"]));
-    ensure!(goes_by(&nurse, &old).await? == json!({}));
-    ensure!(goes_by(&nurse, &new).await? == json!({ "alias": "#room-1:localhost" }));
-    let shown = nurse.get("v3/publicRooms").await?.ok()?;
-    ensure!(
-        shown["chunk"].as_array().map(Vec::len) == Some(1) && shown["chunk"][0]["room_id"] == new,
-        "{shown}"
-    );
-    let path = format!("v1/room_summary/{}", in_query("#7:localhost"));
-    ensure!(nurse.get(&path).await?.ok()?["room_id"] == new);
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_therapy_room_has_no_address() -> Result<()> {
     let practice = Practice::open().await?;
     let (therapist, _, room) = raw::therapist_and_nurse(&practice).await?;
