@@ -42,12 +42,15 @@ pub const VERSIONS: [&str; 12] = [
 ];
 
 /// What is served beyond that. Clients look for the second one before they offer secure backup.
-pub const UNSTABLE_FEATURES: [&str; 5] = [
+pub const UNSTABLE_FEATURES: [&str; 8] = [
     UNSTABLE_FEATURE,
     "org.matrix.e2e_cross_signing",
     "org.matrix.msc3814",
     "org.matrix.msc4140",
     "org.matrix.simplified_msc3575",
+    "uk.half-shot.msc2666.query_mutual_rooms",
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
+    "uk.timedout.msc4323",
 ];
 
 /// The endpoints.

@@ -8,13 +8,11 @@ use std::cmp::Reverse;
 
 use ruma::{
     OwnedRoomId, RoomId, UInt,
-    directory::{Filter, PublicRoomsChunk, PublicRoomsChunkInit},
-    events::room::{guest_access::GuestAccess, history_visibility::HistoryVisibility},
+    directory::{Filter, PublicRoomsChunk},
 };
-use serde::Deserialize;
 
 pub(super) use self::endpoints::router;
-use super::state::{self, RoomState};
+use super::{state, summary};
 use crate::{
     error::{Error, Result},
     state::App,
@@ -78,7 +76,7 @@ async fn find(
     let published = app.store.scan(&PUBLISHED, (), Page::first(MAX_PUBLISHED));
     for (room, ()) in published.await? {
         if let Some(state) = state::current(app, &room).await? {
-            rooms.push(summary(&state));
+            rooms.push(PublicRoomsChunk::from(summary::of(&state)));
         }
     }
     let of_type = |room: &PublicRoomsChunk| {
@@ -124,38 +122,4 @@ fn says(room: &PublicRoomsChunk, term: &str) -> bool {
         .into_iter()
         .flatten()
         .any(|text| text.to_lowercase().contains(term))
-}
-
-#[derive(Deserialize)]
-struct Text {
-    name: Option<String>,
-    topic: Option<String>,
-    url: Option<ruma::OwnedMxcUri>,
-    alias: Option<ruma::OwnedRoomAliasId>,
-    r#type: Option<ruma::room::RoomType>,
-    guest_access: Option<GuestAccess>,
-}
-
-/// What the directory says of a room.
-fn summary(state: &RoomState) -> PublicRoomsChunk {
-    let text = |kind: &str| state.content::<Text>(kind);
-    let guests = text("m.room.guest_access").and_then(|text| text.guest_access);
-    let mut room = PublicRoomsChunk::from(PublicRoomsChunkInit {
-        num_joined_members: UInt::try_from(state.joined().len()).unwrap_or(UInt::MAX),
-        room_id: state.room_id().to_owned(),
-        world_readable: state.history_visibility() == HistoryVisibility::WorldReadable,
-        guest_can_join: guests == Some(GuestAccess::CanJoin),
-    });
-    let written = |text: &String| !text.is_empty();
-    room.name = text("m.room.name")
-        .and_then(|text| text.name)
-        .filter(written);
-    room.topic = text("m.room.topic")
-        .and_then(|text| text.topic)
-        .filter(written);
-    room.avatar_url = text("m.room.avatar").and_then(|text| text.url);
-    room.canonical_alias = text("m.room.canonical_alias").and_then(|text| text.alias);
-    room.room_type = text("m.room.create").and_then(|text| text.r#type);
-    room.join_rule = state.join_rule();
-    room
 }
