@@ -58,6 +58,15 @@ test("a thread holds together on both sides", async () => {
     });
     assert.ok(thread.findEventById(first));
     assert.equal(body(await therapist.reads(roomId, second)), "Tuesday: six.");
+    // Somebody who was not there while it grew gets it from the server.
+    const tablet = await therapist.logs_in_elsewhere();
+    practice.people.push(tablet);
+    await until("the server has told of the thread", async () => {
+        const room = await tablet.room(roomId);
+        await room.createThreadsTimelineSets();
+        await room.fetchRoomThreads();
+        return room.getThread(root)?.length === 2;
+    });
 });
 
 test("a check-in is answered by tapping a number of its poll", async () => {
