@@ -36,9 +36,9 @@ use crate::{
 };
 
 /// The versions of the client-server API whose endpoints are served.
-pub const VERSIONS: [&str; 12] = [
+pub const VERSIONS: [&str; 18] = [
     "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11",
-    "v1.12",
+    "v1.12", "v1.13", "v1.14", "v1.15", "v1.16", "v1.17", "v1.18",
 ];
 
 /// What is served beyond that. Clients look for the second one before they offer secure backup.

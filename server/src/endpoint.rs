@@ -262,3 +262,18 @@ fn not_json(error: &serde_json::Error) -> Error {
 fn place(error: &serde_json::Error) -> String {
     format!("line {}, column {}", error.line(), error.column())
 }
+
+/// Says that a request of ours is made at the same place and with the same proof as ruma's: only what it holds is read
+/// otherwise.
+macro_rules! asked_like {
+    ($ours:ty, $theirs:ty) => {
+        impl ruma::api::Metadata for $ours {
+            const METHOD: http::Method = <$theirs as ruma::api::Metadata>::METHOD;
+            const RATE_LIMITED: bool = <$theirs as ruma::api::Metadata>::RATE_LIMITED;
+            type Authentication = <$theirs as ruma::api::Metadata>::Authentication;
+            type PathBuilder = <$theirs as ruma::api::Metadata>::PathBuilder;
+            const PATH_BUILDER: Self::PathBuilder = <$theirs as ruma::api::Metadata>::PATH_BUILDER;
+        }
+    };
+}
+pub(crate) use asked_like;

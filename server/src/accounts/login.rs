@@ -1,12 +1,11 @@
 //! Logging in, with a password or with a token that another device has made.
 
 use axum::Router;
-use http::Method;
 use respite_protocol::ciphertext;
 use ruma::{
     OwnedDeviceId, UserId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::{
             session::{
                 get_login_types::{
@@ -26,7 +25,7 @@ use super::{ACCOUNTS, name};
 use crate::{
     auth::{self, Anyone, Asker, DEVICES, Grant, Secret, Tokens, Verified},
     devices,
-    endpoint::endpoint,
+    endpoint::{asked_like, endpoint},
     error::{Error, Result},
     state::App,
 };
@@ -200,13 +199,7 @@ impl std::fmt::Debug for Body {
     }
 }
 
-impl Metadata for Request {
-    const METHOD: Method = login::v3::Request::METHOD;
-    const RATE_LIMITED: bool = login::v3::Request::RATE_LIMITED;
-    type Authentication = <login::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <login::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = login::v3::Request::PATH_BUILDER;
-}
+asked_like!(Request, login::v3::Request);
 
 impl IncomingRequest for Request {
     type EndpointError = MatrixError;

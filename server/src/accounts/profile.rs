@@ -2,12 +2,11 @@
 //! unless whoever runs the server lets everybody find everybody.
 
 use axum::Router;
-use http::Method;
 use respite_protocol::ciphertext;
 use ruma::{
     OwnedUserId, UserId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::profile::{
             delete_profile_field, get_profile, get_profile_field, set_profile_field,
         },
@@ -20,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::{
     auth::{self, Active, Device},
     config::People,
-    endpoint::endpoint,
+    endpoint::{asked_like, endpoint},
     error::{Error, Result},
     profiles::{self, DISPLAYNAME, PROFILES, Profile},
     rooms::membership,
@@ -157,13 +156,7 @@ struct SetField {
     body: Map<String, Value>,
 }
 
-impl Metadata for SetField {
-    const METHOD: Method = set_profile_field::v3::Request::METHOD;
-    const RATE_LIMITED: bool = set_profile_field::v3::Request::RATE_LIMITED;
-    type Authentication = <set_profile_field::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <set_profile_field::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = set_profile_field::v3::Request::PATH_BUILDER;
-}
+asked_like!(SetField, set_profile_field::v3::Request);
 
 impl IncomingRequest for SetField {
     type EndpointError = MatrixError;

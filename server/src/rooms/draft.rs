@@ -1,15 +1,19 @@
 //! A room as it will be once a transaction is committed: events are allowed, signed and written one after the other.
 
+mod latest;
+mod standing;
+mod telling;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{
-    OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId,
-    events::{TimelineEventType, room::member::MembershipState},
-    push::PushConditionPowerLevelsCtx,
+    OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId, events::TimelineEventType,
     state_res::auth_types_for_event,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
+pub(super) use self::latest::Latest;
+use self::standing::{Standing, standing};
 use super::{
     append::{Appended, NewEvent},
     authorise::{authorise, not_allowed},
@@ -24,9 +28,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     inbox::{self, recency},
-    push::{self, Within},
     state::App,
-    store::{Committed, Numbered, Slot, Store, Tx},
+    store::{Committed, Numbered, Slot, Tx},
 };
 
 /// The most pieces of state that a room may have: the whole state is in memory while the room is in use.
@@ -54,15 +57,6 @@ pub struct Draft<'a> {
     rewritten: bool,
     /// Who is invited and comes in by this same transaction.
     entering: BTreeSet<OwnedUserId>,
-}
-
-/// The newest event of a room that this process knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Latest {
-    /// Its position; 0 while its transaction is not committed.
-    pub(super) position: u64,
-    pub(super) event_id: OwnedEventId,
-    pub(super) depth: u64,
 }
 
 struct Change {
@@ -371,54 +365,6 @@ impl<'a> Draft<'a> {
         }
         Ok(Appended { event_id, position })
     }
-
-    /// Tells the others that there is something to read, as their push rules say.
-    async fn notify(
-        &self,
-        tx: &mut Tx,
-        event: &StoredEvent,
-        concerned: &BTreeSet<OwnedUserId>,
-        position: Slot,
-    ) -> Result<()> {
-        if relations::is_edit(event) {
-            return Ok(());
-        }
-        let power_levels = (event.kind != "m.room.encrypted")
-            .then(|| PushConditionPowerLevelsCtx::from(self.state.power_levels()));
-        let thread = relations::thread_of(tx.store(), event).await?;
-        let now = self.app.clock.millis();
-        let incoming = push::Incoming {
-            room: self.room_id(),
-            sender: &event.sender,
-            kind: &event.kind,
-            event_id: &event.event_id,
-            thread: thread.as_deref(),
-            now,
-            position,
-            json: &event.as_json()?,
-            joined: u64::try_from(self.state.joined().len()).unwrap_or(u64::MAX),
-            power_levels: power_levels.as_ref(),
-        };
-        let told: Vec<&UserId> = concerned
-            .iter()
-            .map(|user| &**user)
-            .filter(|user| *user != event.sender && !self.entering.contains(*user))
-            .collect();
-        push::notify_in(tx, &incoming, told.into_iter()).await?;
-        // Who writes has seen what was there in the same thread; who comes in has seen everything, the invitation included.
-        let comes_in =
-            || event.state_key.as_deref() == Some(event.sender.as_str()) && event.joins();
-        let seen = match (&event.state_key, thread) {
-            (None, Some(root)) => Within::Thread(root),
-            (None, None) => Within::Main,
-            (Some(_), _) if comes_in() => Within::Room,
-            (Some(_), _) => return Ok(()),
-        };
-        if let Some(read) = self.read_up_to {
-            push::read_up_to_in(tx, &event.sender, self.room_id(), (&seen, read), now).await?;
-        }
-        Ok(())
-    }
 }
 
 /// What a draft wrote.
@@ -443,52 +389,6 @@ impl Written {
             }
             app.rooms.keep(state);
         }
-    }
-}
-
-impl Latest {
-    /// What this process knows is the newest only if nothing came since: not everybody who writes tells it.
-    async fn of(app: &App, room_id: &RoomId) -> Result<Option<Self>> {
-        let head = app.store.head(&TIMELINE, room_id).await?;
-        match app.rooms.latest(room_id) {
-            Some(latest) if latest.position >= head => Ok(Some(latest)),
-            _ => Self::read(&app.store, room_id).await,
-        }
-    }
-
-    async fn read(store: &Store, room_id: &RoomId) -> Result<Option<Self>> {
-        let newest = store.before(&TIMELINE, room_id, u64::MAX, 1).await?.pop();
-        Ok(newest.map(|(position, event)| Self {
-            position,
-            event_id: event.event_id,
-            depth: event.seal.depth,
-        }))
-    }
-}
-
-/// What an event makes of somebody's standing in a room, as far as their list of rooms is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It stays what it was.
-    Same,
-    /// They have come in, were invited, knock, or were taken out.
-    New,
-    /// They are out by their own will, or never were in.
-    Out,
-}
-
-fn standing(event: &StoredEvent, user: &UserId) -> Standing {
-    if event.target().as_deref() != Some(user) {
-        return Standing::Same;
-    }
-    let before = event.membership_before();
-    match event.membership() {
-        membership if membership == before => Standing::Same,
-        Some(MembershipState::Join | MembershipState::Invite | MembershipState::Knock) => {
-            Standing::New
-        }
-        _ if event.sender != user && before == Some(MembershipState::Join) => Standing::New,
-        _ => Standing::Out,
     }
 }
 

@@ -2,13 +2,14 @@
 //! beside knocks, from which ruma leaves them out.
 
 use bytes::BufMut;
-use http::Method;
 use ruma::api::{
-    IncomingRequest, Metadata, OutgoingResponse,
+    IncomingRequest, OutgoingResponse,
     client::sync::sync_events::v3::{Request, Response},
     error::{FromHttpRequestError, IntoHttpError},
 };
 use serde_json::{Map, Value, json};
+
+use crate::endpoint::asked_like;
 
 /// What a client asks.
 #[derive(Debug)]
@@ -17,13 +18,7 @@ pub(super) struct Asked(pub(super) Request);
 /// What it is answered.
 pub(super) struct Answered(pub(super) Response);
 
-impl Metadata for Asked {
-    const METHOD: Method = Request::METHOD;
-    const RATE_LIMITED: bool = Request::RATE_LIMITED;
-    type Authentication = <Request as Metadata>::Authentication;
-    type PathBuilder = <Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = Request::PATH_BUILDER;
-}
+asked_like!(Asked, Request);
 
 impl IncomingRequest for Asked {
     type EndpointError = <Request as IncomingRequest>::EndpointError;

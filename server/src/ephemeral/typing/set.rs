@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use axum::Router;
-use http::Method;
 use ruma::{
     OwnedRoomId, OwnedUserId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::typing::create_typing_event,
         error::{Error as MatrixError, FromHttpRequestError},
     },
@@ -20,7 +19,7 @@ use serde::{
 use super::{begin, end};
 use crate::{
     auth::Device,
-    endpoint::endpoint,
+    endpoint::{asked_like, endpoint},
     error::{Error, Result},
     rooms::access,
     state::App,
@@ -63,13 +62,7 @@ struct Body {
     timeout: Option<Duration>,
 }
 
-impl Metadata for Request {
-    const METHOD: Method = create_typing_event::v3::Request::METHOD;
-    const RATE_LIMITED: bool = create_typing_event::v3::Request::RATE_LIMITED;
-    type Authentication = <create_typing_event::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <create_typing_event::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = create_typing_event::v3::Request::PATH_BUILDER;
-}
+asked_like!(Request, create_typing_event::v3::Request);
 
 impl IncomingRequest for Request {
     type EndpointError = MatrixError;

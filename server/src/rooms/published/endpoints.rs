@@ -1,11 +1,10 @@
 //! Asking for the directory, and putting rooms into it.
 
 use axum::Router;
-use http::Method;
 use ruma::{
     OwnedRoomId, ServerName,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::{
             directory::{
                 get_public_rooms, get_public_rooms_filtered, get_room_visibility,
@@ -22,7 +21,7 @@ use serde::Deserialize;
 use super::{Found, PUBLISHED, find, publish_in};
 use crate::{
     auth::{Active, Device},
-    endpoint::endpoint,
+    endpoint::{asked_like, endpoint},
     error::{Error, Result},
     limits::Rate,
     rooms::{aliases, state},
@@ -171,13 +170,7 @@ fn public() -> Visibility {
     Visibility::Public
 }
 
-impl Metadata for SetVisibility {
-    const METHOD: Method = set_room_visibility::v3::Request::METHOD;
-    const RATE_LIMITED: bool = set_room_visibility::v3::Request::RATE_LIMITED;
-    type Authentication = <set_room_visibility::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <set_room_visibility::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = set_room_visibility::v3::Request::PATH_BUILDER;
-}
+asked_like!(SetVisibility, set_room_visibility::v3::Request);
 
 impl IncomingRequest for SetVisibility {
     type EndpointError = MatrixError;

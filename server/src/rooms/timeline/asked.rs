@@ -1,13 +1,12 @@
 //! The request for messages on the wire: ruma's own, and what its filter says beyond what ruma reads.
 
-use http::Method;
 use ruma::api::{
-    IncomingRequest, Metadata,
+    IncomingRequest,
     client::message::get_message_events::v3::{Request, Response},
     error::{DeserializationError, FromHttpRequestError},
 };
 
-use crate::rooms::relations::RelatedBy;
+use crate::{endpoint::asked_like, rooms::relations::RelatedBy};
 
 /// What a client asks.
 #[derive(Debug)]
@@ -16,13 +15,7 @@ pub(super) struct Asked {
     pub(super) related: RelatedBy,
 }
 
-impl Metadata for Asked {
-    const METHOD: Method = Request::METHOD;
-    const RATE_LIMITED: bool = Request::RATE_LIMITED;
-    type Authentication = <Request as Metadata>::Authentication;
-    type PathBuilder = <Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = Request::PATH_BUILDER;
-}
+asked_like!(Asked, Request);
 
 impl IncomingRequest for Asked {
     type EndpointError = <Request as IncomingRequest>::EndpointError;

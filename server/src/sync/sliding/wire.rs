@@ -6,11 +6,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::BufMut;
-use http::Method;
 use ruma::{
     OwnedRoomId, OwnedUserId,
     api::{
-        IncomingRequest, Metadata, OutgoingResponse,
+        IncomingRequest, OutgoingResponse,
         client::sync::sync_events::v5::{self, response::ToDevice},
         error::{FromHttpRequestError, IntoHttpError},
     },
@@ -21,6 +20,8 @@ use ruma::{
     serde::Raw,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::endpoint::asked_like;
 
 /// What a client asks.
 #[derive(Debug, Default)]
@@ -229,13 +230,7 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-impl Metadata for Asked {
-    const METHOD: Method = v5::Request::METHOD;
-    const RATE_LIMITED: bool = v5::Request::RATE_LIMITED;
-    type Authentication = <v5::Request as Metadata>::Authentication;
-    type PathBuilder = <v5::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = v5::Request::PATH_BUILDER;
-}
+asked_like!(Asked, v5::Request);
 
 impl IncomingRequest for Asked {
     type EndpointError = <v5::Request as IncomingRequest>::EndpointError;

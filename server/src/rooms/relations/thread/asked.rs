@@ -1,9 +1,9 @@
 //! The request for threads on the wire: ruma's own, which does not take one that says nothing of which threads are wanted.
 
-use http::{Method, Uri};
+use http::Uri;
 use ruma::{
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::threads::get_threads::v1::{Request, Response},
         error::FromHttpRequestError,
     },
@@ -11,17 +11,13 @@ use ruma::{
 };
 use serde::Deserialize;
 
+use crate::endpoint::asked_like;
+
 /// What a client asks.
 #[derive(Debug)]
 pub(super) struct Asked(pub(super) Request);
 
-impl Metadata for Asked {
-    const METHOD: Method = Request::METHOD;
-    const RATE_LIMITED: bool = Request::RATE_LIMITED;
-    type Authentication = <Request as Metadata>::Authentication;
-    type PathBuilder = <Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = Request::PATH_BUILDER;
-}
+asked_like!(Asked, Request);
 
 impl IncomingRequest for Asked {
     type EndpointError = <Request as IncomingRequest>::EndpointError;
