@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::connection::listen;
 use self::{connection::Acceptor, tls::Tls};
 use crate::{
     admin::{self, Answer, Command},
@@ -59,7 +60,7 @@ impl Server {
         let tls = Tls::load(&config.tls)?;
         let recorder = metrics::recorder()?;
         let operations = match config.operations.enabled.then_some(config.operations.listen) {
-            Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+            Some(address) => Some(listen(address).with_context(|| {
                 format!(
                     "{address} cannot be listened on for metrics and health. Set operations.listen to another address, or \
                      operations.enabled = false"

@@ -2,12 +2,9 @@ use std::{io::Write, net::SocketAddr, process::ExitCode};
 
 use anyhow::Context;
 use clap::Args;
-use respite_server::{Options, Server, logging};
+use respite_server::{Options, Server, logging, serve};
 use ruma::OwnedServerName;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Place;
@@ -46,9 +43,8 @@ impl Serve {
         let shutdown = CancellationToken::new();
         stop_on_signals(shutdown.clone())?;
         let address = config.server.listen;
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("{address} cannot be listened on"))?;
+        let listener =
+            serve::listen(address).with_context(|| format!("{address} cannot be listened on"))?;
         let server = Server::open(config, Options::default()).await?;
         announce(&server, listener.local_addr()?)?;
         server.run(listener, shutdown).await?;

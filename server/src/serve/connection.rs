@@ -1,6 +1,6 @@
 //! Connections: how they are accepted, which protocol they speak, and how they end.
 
-use std::{io, pin::Pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use ::metrics::gauge;
 use axum::Router;
@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
@@ -25,6 +25,9 @@ use crate::{config::Connections, metrics::CONNECTIONS};
 
 /// How long to wait after the operating system would not give a connection (mostly: too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How many clients may knock at once. After a restart all of them do; whoever finds no place waits until their system knocks
+/// again, or loses patience. Linux takes the smaller of this and `net.core.somaxconn`.
+const BACKLOG: u32 = 8_192;
 /// Requests under way in one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
 /// How much a client may send ahead in one HTTP/2 stream, and in all of a connection, in bytes.
@@ -37,6 +40,21 @@ const PING_WAIT: Duration = Duration::from_secs(20);
 const HTTP2_BEGINS: &[u8; 3] = b"PRI";
 
 type Service = TowerToHyperService<RequestBodyTimeout<Router>>;
+
+/// Listens at an address, with room for all clients that come back after a restart at once.
+///
+/// # Errors
+/// The operating system's: the address is taken, is not this machine's, or needs rights.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Connections of the server before, which the system has not quite forgotten, do not hold the address.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Takes connections from a listener and serves them.
 pub(super) struct Acceptor {

@@ -25,7 +25,7 @@ pub(crate) struct Opened {
 /// Puts somebody into so many rooms and measures what their clients wait for.
 pub(crate) async fn measure(target: &Target, rooms: usize, token: Option<&str>) -> Result<Opened> {
     let people = People::register(target, 2, token).await?;
-    let [writer, reader] = people.all.as_slice() else {
+    let [writer, reader, ..] = people.all.as_slice() else {
         anyhow::bail!("two people are needed");
     };
     let mut all = vec![writer.room.clone()];

@@ -13,8 +13,10 @@ use crate::{
 
 /// How long the polls are held open.
 const WAIT: Duration = Duration::from_secs(50);
-/// How long all of them have to arrive.
+/// How long all of them have to arrive, which they do one after the other.
 const ARRIVING: Duration = Duration::from_secs(20);
+/// Over how much of that they spread.
+const ONE_AFTER_THE_OTHER: Duration = Duration::from_secs(15);
 /// How long one is woken among them; they are all there until then.
 const WOKEN: Duration = Duration::from_secs(20);
 
@@ -48,13 +50,14 @@ pub(crate) async fn idle(
         tokens.push(person.sync(None, 0).await?.0);
     }
     let before_kib = target.resident_kib();
-    let polls = join_all(waiting.iter().zip(&tokens).cycle().take(count).map(
-        async |(person, since)| {
-            person
-                .sync(Some(since), u64::try_from(WAIT.as_millis()).unwrap_or(0))
-                .await
-        },
-    ));
+    let apart = ONE_AFTER_THE_OTHER / u32::try_from(count.max(1))?;
+    let all = waiting.iter().zip(&tokens).cycle().zip((0..).take(count));
+    let polls = join_all(all.map(async |((person, since), earlier)| {
+        tokio::time::sleep(apart * earlier).await;
+        person
+            .sync(Some(since), u64::try_from(WAIT.as_millis()).unwrap_or(0))
+            .await
+    }));
     let meanwhile = async {
         tokio::time::sleep(ARRIVING).await;
         let with_kib = target.resident_kib();

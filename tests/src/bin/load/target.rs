@@ -151,7 +151,7 @@ pub(crate) fn be_server(data: &Path, store: Option<&str>, tell: &str) -> Result<
         .enable_all()
         .build()?
         .block_on(async move {
-            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+            let listener = respite_server::serve::listen(([127, 0, 0, 1], 0).into())?;
             let address = listener.local_addr()?.to_string();
             let unfinished = data.join(format!("{tell}.new"));
             tokio::fs::write(&unfinished, address).await?;
