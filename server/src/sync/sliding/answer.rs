@@ -6,10 +6,11 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use ruma::{OwnedRoomId, OwnedUserId};
 
 use super::{
+    case::Case,
     extensions::{self, Subject},
     plan::Plan,
     pos::Pos,
-    room::{Case, Said, Teller},
+    room::{Said, Teller},
     wanted,
     wire::{Answered, Body, Counted, Room},
 };
@@ -92,7 +93,15 @@ impl Answerer<'_> {
             rooms,
             ..Answered::default()
         };
-        self.extend(&mut response, since, window, &subjects, &typed.rooms)
+        let late = std::mem::take(&mut pos.receipts);
+        pos.receipts = self
+            .extend(
+                &mut response,
+                (since, late),
+                window,
+                &subjects,
+                &typed.rooms,
+            )
             .await?;
         pos.account_data |= self.body.extensions.account_data.is_on();
         let names = self.body.lists.keys().cloned();
@@ -300,16 +309,17 @@ impl Answerer<'_> {
         subjects
     }
 
+    /// What is told beside rooms. Returns of which rooms there are more receipts.
     async fn extend(
         &self,
         response: &mut Answered,
-        since: Option<&Pos>,
+        (since, late): (Option<&Pos>, Vec<(OwnedRoomId, u8)>),
         window: Option<&Window>,
         subjects: &[Subject<'_>],
         typed: &BTreeSet<OwnedRoomId>,
-    ) -> Result<()> {
+    ) -> Result<Vec<(OwnedRoomId, u8)>> {
         let (app, me, asked) = (self.app, self.me, &self.body.extensions);
-        let told = &mut response.extensions;
+        let (told, mut rest) = (&mut response.extensions, Vec::new());
         if asked.to_device.enabled == Some(true) {
             let limit = asked.to_device.limit;
             let messages = extensions::to_device(app, me, self.tokens, self.to_device, limit);
@@ -327,11 +337,12 @@ impl Answerer<'_> {
             told.account_data = Some(data);
         }
         if asked.receipts.is_on() {
-            told.receipts = Some(extensions::receipts(app, me, subjects).await?);
+            let (receipts, more) = extensions::receipts(app, me, subjects, late).await?;
+            (told.receipts, rest) = (Some(receipts), more);
         }
         if asked.typing.is_on() {
             told.typing = Some(extensions::typing(app, typed, subjects).await?);
         }
-        Ok(())
+        Ok(rest)
     }
 }

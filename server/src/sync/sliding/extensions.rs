@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
-use ruma::{OwnedRoomId, api::client::sync::sync_events::v5::response::ToDevice};
+use ruma::{
+    OwnedRoomId, api::client::sync::sync_events::v5::response::ToDevice,
+    events::room::member::MembershipState,
+};
 
 use super::{
     answer::AT_ONCE,
@@ -17,6 +20,7 @@ use crate::{
     error::Result,
     inbox::token::{Position, Tokens},
     keys,
+    rooms::membership,
     state::App,
     sync::{
         answer::MAX_TO_DEVICE,
@@ -29,6 +33,10 @@ use crate::{
 
 /// How many bytes of messages to a device one answer has; the first message comes whatever its size.
 const MAX_TO_DEVICE_BYTES: usize = 1024 * 1024;
+
+/// How many rooms' further receipts wait for the next answer. Of others they are left out: the receipt that was told has more
+/// in it, as one that is of no thread is the first.
+const MAX_LATE: usize = 8;
 
 /// A room that extensions may say something of.
 pub(super) struct Subject<'a> {
@@ -138,14 +146,16 @@ pub(super) async fn account_data(
     Ok(told)
 }
 
-/// Who has read how far.
+/// Who has read how far. There is a place for one event for each room, in which a person has read a message in one way;
+/// what there is no place for is told by the next answer: which rooms that are, and how many of their events were told.
 pub(super) async fn receipts(
     app: &App,
     me: &Device,
     subjects: &[Subject<'_>],
-) -> Result<Ephemeral> {
+    late: Vec<(OwnedRoomId, u8)>,
+) -> Result<(Ephemeral, Vec<(OwnedRoomId, u8)>)> {
     let user = &*me.user;
-    let mut told = Ephemeral::default();
+    let (mut told, mut rest) = (Ephemeral::default(), Vec::new());
     let subjects = subjects.iter().filter(|subject| subject.has(RECEIPTS));
     let reading: Vec<_> = subjects
         .filter(|subject| subject.whole || subject.news.is_some())
@@ -164,12 +174,32 @@ pub(super) async fn receipts(
         .try_collect()
         .await?;
     for (room, events) in read {
-        // There is a place for one event, in which a person has read a message in one way: of two, one is left out.
+        if events.len() > 1 {
+            rest.push((room.clone(), 1));
+        }
         if let Some(event) = events.into_iter().next() {
             told.rooms.insert(room.clone(), event);
         }
     }
-    Ok(told)
+    for (room, before) in late {
+        let has_place = !told.rooms.contains_key(&room);
+        let is_member = membership::of(&app.store, user, &room).await?;
+        if is_member.is_none_or(|member| member.state != MembershipState::Join) {
+            continue;
+        }
+        let mut events = notices::all_receipts(app, user, &room).await?;
+        let events: Vec<_> = events
+            .drain(usize::from(before).min(events.len())..)
+            .collect();
+        if events.len() > usize::from(has_place) && rest.iter().all(|(other, _)| *other != room) {
+            rest.push((room.clone(), before.saturating_add(u8::from(has_place))));
+        }
+        if let Some(event) = events.into_iter().next().filter(|_| has_place) {
+            told.rooms.insert(room, event);
+        }
+    }
+    rest.truncate(MAX_LATE);
+    Ok((told, rest))
 }
 
 /// Who is typing, in the rooms in which that has changed.

@@ -2,6 +2,7 @@
 //! connection, so nobody can make one up.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -38,6 +39,10 @@ pub(super) struct Pos {
     pub(super) counts: Vec<u32>,
     /// Members that were told of because they wrote, by a hash; the newest last.
     pub(super) seen: Vec<Seen>,
+    /// Whether something was told that could not be kept.
+    pub(super) unkept: bool,
+    /// Rooms with more receipts than one answer has a place for, and how many of their events were told.
+    pub(super) receipts: Vec<(OwnedRoomId, u8)>,
 }
 
 impl Pos {

@@ -388,6 +388,93 @@ async fn whatever_an_extension_tells_ends_the_wait() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_refers_to_a_message_is_shown_with_it_where_the_rest_was_left_out() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let refers = async |how: &str, to: &str| -> Result<String> {
+        let mut content = raw::megolm(&room, "x")?;
+        content["m.relates_to"] = json!({ "rel_type": how, "event_id": to });
+        let sent = nurse.send(&room, "m.room.encrypted", content).await?.ok()?;
+        text_at(&sent, "event_id")
+    };
+    let (root, plain) = (nurse.says(&room, "x").await?, nurse.says(&room, "x").await?);
+    let pos = text_at(&hears(&doctor, None, &all(2)).await?, "pos")?;
+    let first = refers("m.thread", &root).await?;
+    let reply = refers("m.thread", &root).await?;
+    refers("m.replace", &plain).await?;
+    let shown = |told: &Value, event: &str| -> Result<Value> {
+        let timeline = &told["rooms"][&room]["timeline"];
+        let events = timeline.as_array().context("no timeline")?;
+        let found = events.iter().find(|one| one["event_id"] == event);
+        Ok(found.context("it is not told")?["unsigned"]["m.relations"].clone())
+    };
+    // To somebody who opens the room, of whose timeline there is only the end.
+    let told = hears(&doctor, None, &all(5)).await?;
+    ensure!(told["rooms"][&room]["limited"] == true, "{told}");
+    let thread = &shown(&told, &root)?["m.thread"];
+    ensure!(
+        thread["count"] == 2 && thread["latest_event"]["event_id"] == reply.as_str(),
+        "{thread}"
+    );
+    ensure!(thread["current_user_participated"] == false, "{thread}");
+    ensure!(shown(&told, &plain)?["m.replace"].is_object(), "{told}");
+    ensure!(shown(&told, &first)?.is_null(), "{told}");
+    // To somebody who was away for too long.
+    let told = hears(&doctor, Some(&pos), &all(2)).await?;
+    ensure!(told["rooms"][&room]["limited"] == true, "{told}");
+    ensure!(shown(&told, &reply)?.is_null(), "{told}");
+    let pos = text_at(&told, "pos")?;
+    let edit = refers("m.replace", &reply).await?;
+    let told = hears(&doctor, Some(&pos), &all(2)).await?;
+    ensure!(shown(&told, &edit)?.is_null(), "{told}");
+    // And to somebody who scrolls back.
+    let told = hears(&doctor, Some(&text_at(&told, "pos")?), &all(6)).await?;
+    ensure!(
+        told["rooms"][&room]["unstable_expanded_timeline"] == true,
+        "{told}"
+    );
+    ensure!(shown(&told, &reply)?["m.replace"].is_object(), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn somebody_who_read_a_message_in_two_ways_is_told_to_have() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let event = nurse.says(&room, "x").await?;
+    let mut body = all(5);
+    body["extensions"] = json!({ "receipts": { "enabled": true } });
+    let reads = async |body: Value| {
+        let path = format!("v3/rooms/{room}/receipt/m.read/{event}");
+        doctor.post(&path, body).await?.ok()
+    };
+    let threads = |told: &Value| -> Option<Value> {
+        let read = &told["extensions"]["receipts"]["rooms"][&room]["content"][&event];
+        let own = read["m.read"].get(&doctor.user)?;
+        Some(own["thread_id"].clone())
+    };
+    let begun = hears(&nurse, None, &body).await?;
+    reads(json!({})).await?;
+    reads(json!({ "thread_id": "main" })).await?;
+    reads(json!({ "thread_id": event })).await?;
+    // Whether they were there before or have come since.
+    for pos in [None, Some(text_at(&begun, "pos")?)] {
+        let mut told = asks(&nurse, pos.as_deref(), 0, body.clone()).await?.ok()?;
+        let mut heard = Vec::new();
+        while let Some(thread) = threads(&told) {
+            heard.push(thread);
+            let pos = text_at(&told, "pos")?;
+            // It does not wait while there is more to tell.
+            let wait = if heard.len() < 3 { 50_000 } else { 0 };
+            told = asks(&nurse, Some(&pos), wait, body.clone()).await?.ok()?;
+        }
+        let expected = [Value::Null, json!(event), json!("main")];
+        ensure!(heard == expected, "{heard:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_only_wants_keys_hears_of_devices_and_nothing_else() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, doctor, room) = together(&practice, "11").await?;
