@@ -20,6 +20,7 @@ mod select;
 mod sliding;
 mod story;
 mod summary;
+mod threads;
 mod timeline;
 mod window;
 mod wire;
@@ -63,6 +64,7 @@ pub fn router() -> Router<App> {
         .merge(key_changes::router())
         .merge(notifications::router())
         .merge(sliding::router())
+        .merge(threads::router())
 }
 
 async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {

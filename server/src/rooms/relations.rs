@@ -24,7 +24,7 @@ use super::event::{EVENT_POSITIONS, StoredEvent, TIMELINE};
 use crate::{
     error::{Error, Result},
     state::App,
-    store::{Numbered, Slot, Store, StoreError, Table, Tx, packed},
+    store::{Numbered, Page, Slot, Store, StoreError, Table, Tx, packed},
 };
 
 /// How many references are followed from an event to the thread that it belongs to.
@@ -285,6 +285,44 @@ pub async fn is_within(
     };
     let leads_there = |rel_type: &str, target: &EventId| rel_type == THREAD || target == root;
     Ok(event.event_id == root || follow(store, event, leads_there).await?.as_deref() == Some(root))
+}
+
+/// A room's threads whose newest reply is before a position, up to `most` of them: where that reply is, and the event that
+/// the thread began with; the newest first.
+///
+/// # Errors
+/// The store's.
+pub async fn threads_before(
+    store: &Store,
+    room: &RoomId,
+    before: u64,
+    most: usize,
+) -> Result<Vec<(u64, OwnedEventId)>, StoreError> {
+    let page = Page::last(most);
+    let found = store.scan_after(&THREAD_ORDER, (room,), (room, before), page);
+    Ok(found
+        .await?
+        .into_iter()
+        .map(|((_, at), root)| (at, root))
+        .collect())
+}
+
+/// The newest replies of a thread, up to `most` of them, and where they are; the newest first.
+///
+/// # Errors
+/// The store's.
+pub async fn replies(
+    store: &Store,
+    room: &RoomId,
+    root: &EventId,
+    most: usize,
+) -> Result<Vec<(u64, Related)>, StoreError> {
+    let found = store.scan(&BY_TYPE, (room, root, THREAD), Page::last(most));
+    Ok(found
+        .await?
+        .into_iter()
+        .map(|((.., at), reply)| (at, reply))
+        .collect())
 }
 
 /// Follows what an event refers to, until a reference is found.

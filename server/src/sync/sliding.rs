@@ -153,6 +153,11 @@ async fn messages_since(app: &App, me: &Device, tokens: &Tokens, body: &Body) ->
     Ok(position.to_device)
 }
 
+/// When an answer was put together, by its position: of whatever device and connection.
+pub(super) fn time_of(pos: &str) -> Option<u64> {
+    Pos::peek(pos).map(|pos| pos.threads)
+}
+
 /// 400 `M_UNKNOWN_POS`: clients begin anew when they are told so.
 fn gone() -> Error {
     Error::new(

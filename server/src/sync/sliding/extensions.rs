@@ -1,17 +1,17 @@
 //! What is told beside rooms: messages to the device, keys, account data, receipts, and who is typing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use ruma::{
-    OwnedRoomId, api::client::sync::sync_events::v5::response::ToDevice,
+    OwnedRoomId, RoomId, api::client::sync::sync_events::v5::response::ToDevice,
     events::room::member::MembershipState,
 };
 
 use super::{
     answer::AT_ONCE,
     wanted::{ACCOUNT_DATA, RECEIPTS, TYPING},
-    wire::{self, AccountData, Devices, E2ee, Ephemeral},
+    wire::{self, AccountData, Devices, E2ee, Ephemeral, Threads, ThreadsAsked},
 };
 use crate::{
     account_data,
@@ -26,6 +26,7 @@ use crate::{
         answer::MAX_TO_DEVICE,
         devices::People,
         key_changes, notices,
+        threads::{MAX_UPDATES, Search},
         window::{News, Window},
     },
     to_device::TO_DEVICE,
@@ -183,8 +184,7 @@ pub(super) async fn receipts(
     }
     for (room, before) in late {
         let has_place = !told.rooms.contains_key(&room);
-        let is_member = membership::of(&app.store, user, &room).await?;
-        if is_member.is_none_or(|member| member.state != MembershipState::Join) {
+        if !is_in(app, me, &room).await? {
             continue;
         }
         let mut events = notices::all_receipts(app, user, &room).await?;
@@ -200,6 +200,48 @@ pub(super) async fn receipts(
     }
     rest.truncate(MAX_LATE);
     Ok((told, rest))
+}
+
+/// Threads with new replies, in all rooms: since a time, or all threads. `told` says from which position on the client is
+/// told all of a room's timeline.
+pub(super) async fn threads(
+    (app, me): (&App, &Device),
+    asked: &ThreadsAsked,
+    since: Option<(&Window, u64)>,
+    told: &BTreeMap<OwnedRoomId, u64>,
+) -> Result<Option<Threads>> {
+    let limit = asked.limit.and_then(|limit| usize::try_from(limit).ok());
+    let search = Search {
+        app,
+        me,
+        since: since.map_or(0, |(_, since)| since),
+        with_roots: asked.include_roots,
+        told,
+        limit: limit.unwrap_or(MAX_UPDATES).clamp(1, MAX_UPDATES),
+    };
+    let (updates, prev_batch) = match since {
+        None => search.everywhere(None).await?,
+        Some((window, _)) => {
+            let mut stretches = Vec::new();
+            for (room, news) in &window.rooms {
+                if let Some((first, last)) = news.bounds()
+                    && is_in(app, me, room).await?
+                {
+                    stretches.push((room.clone(), first - 1, last.saturating_add(1)));
+                }
+            }
+            search.within(stretches.into_iter()).await?
+        }
+    };
+    Ok((!updates.is_empty()).then_some(Threads {
+        updates,
+        prev_batch,
+    }))
+}
+
+async fn is_in(app: &App, me: &Device, room: &RoomId) -> Result<bool> {
+    let member = membership::of(&app.store, &me.user, room).await?;
+    Ok(member.is_some_and(|member| member.state == MembershipState::Join))
 }
 
 /// Who is typing, in the rooms in which that has changed.
@@ -239,7 +281,8 @@ impl wire::Told {
                 .as_ref()
                 .is_none_or(|told| told.global.is_empty() && told.rooms.is_empty())
             && self.receipts.as_ref().is_none_or(is_empty)
-            && self.typing.as_ref().is_none_or(is_empty);
+            && self.typing.as_ref().is_none_or(is_empty)
+            && self.threads.is_none();
         !quiet
     }
 }

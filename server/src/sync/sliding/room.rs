@@ -47,6 +47,8 @@ pub(super) struct Said {
     pub(super) told: Option<Told>,
     /// Whether the extensions are to tell everything of the room.
     pub(super) whole: bool,
+    /// From which position on all of the timeline is told.
+    pub(super) from: Option<u64>,
     /// Members who are told of because they wrote.
     pub(super) seen: Vec<Seen>,
 }
@@ -112,6 +114,7 @@ impl Teller<'_> {
         };
         let live = tail.wanted.iter().filter(|(position, _)| is_new(position));
         room.num_live = Some(live.count());
+        said.from = Some(tail.start);
         let first = tail.wanted.first().map_or(u64::MAX, |(first, _)| *first);
         room.unstable_expanded_timeline = !anew && first <= reach.from;
         if !reach.stranger {
