@@ -56,10 +56,14 @@ impl<'a> Story<'a> {
                 });
             }
             let sparing = lazy == Lazy::Sparing && self.since > 0;
+            let within = self.tail.state();
+            let is_of = |event: &StoredEvent, user: &str| {
+                event.is_state(MEMBER) && event.state_key.as_deref() == Some(user)
+            };
             for user in needed {
+                let told = within.iter().any(|(_, event)| is_of(event, user));
                 let entry = before.and_then(|state| state.get(MEMBER, user));
-                let entry = entry.filter(|_| !self.tells_of(user));
-                if let Some(entry) = entry
+                if let Some(entry) = entry.filter(|_| !told)
                     && !(sparing && known.meets(self.mark(entry.event())))
                 {
                     let key = (MEMBER, entry.event().state_key.as_deref());
@@ -78,14 +82,6 @@ impl<'a> Story<'a> {
             }
         }
         told
-    }
-
-    /// Whether the timeline itself, or what it covers, says who somebody is.
-    fn tells_of(&self, user: &str) -> bool {
-        let within = self.tail.state();
-        within
-            .iter()
-            .any(|(_, event)| event.kind == MEMBER && event.state_key.as_deref() == Some(user))
     }
 
     /// Whose member events a client needs: those who wrote, and, if it knows nothing yet, the user's own and those whom
