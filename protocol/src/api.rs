@@ -19,6 +19,7 @@ pub mod mutual_rooms;
 pub mod postpone_prompt;
 pub mod revoke_invite;
 pub mod schedule_prompt;
+pub mod thread_updates;
 pub mod turn_server;
 pub mod upload_document;
 

@@ -42,8 +42,9 @@ pub const VERSIONS: [&str; 18] = [
 ];
 
 /// What is served beyond that. Clients look for the second one before they offer secure backup.
-pub const UNSTABLE_FEATURES: [&str; 8] = [
+pub const UNSTABLE_FEATURES: [&str; 9] = [
     UNSTABLE_FEATURE,
+    "io.element.msc4360",
     "org.matrix.e2e_cross_signing",
     "org.matrix.msc3814",
     "org.matrix.msc4140",

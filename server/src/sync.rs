@@ -19,11 +19,13 @@ mod room;
 mod select;
 mod sliding;
 mod story;
+mod summary;
+mod threads;
 mod timeline;
 mod window;
 mod wire;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use axum::Router;
 use ruma::api::client::{
@@ -33,7 +35,7 @@ use ruma::api::client::{
 use tokio::time::Instant;
 
 use self::{
-    answer::{Answer, Answerer},
+    answer::Answerer,
     wire::{Answered, Asked},
 };
 use crate::{
@@ -44,7 +46,7 @@ use crate::{
     filters,
     inbox::{
         INBOX,
-        token::{Position, Tokens},
+        token::{Known, Position, Tokens},
         trim,
     },
     presence,
@@ -62,26 +64,32 @@ pub fn router() -> Router<App> {
         .merge(key_changes::router())
         .merge(notifications::router())
         .merge(sliding::router())
+        .merge(threads::router())
 }
 
 async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {
     presence::seen(&app, &me.user, &request.set_presence).await?;
     let tokens = Tokens::of(&app, &me);
-    let mut since = request
-        .since
-        .as_deref()
-        .map(|token| tokens.read(token))
-        .transpose()?;
+    let since = request.since.as_deref();
+    let since = since.map(|token| tokens.read_with(token)).transpose()?;
+    let (mut since, mut known) = since.map_or((None, Known::default()), |(position, known)| {
+        (Some(position), known)
+    });
     let until = Instant::now() + request.timeout.unwrap_or_default().min(MAX_WAIT);
     let mut changes = Changes::of(&app, &me);
     // What the client itself has said that it has.
     let mut acknowledged = since;
     loop {
         // What it takes to put an answer together is on the heap, and gone while the poll waits.
-        let answer = Box::pin(answer(&app, &me, &request, since)).await?;
+        let answer = Box::pin(async {
+            let filter = filter(&app, &me, &request).await?;
+            let answerer = Answerer::new(&app, &me, &tokens, &request);
+            answerer.since(&filter, since, &known).await
+        });
+        let answer = answer.await?;
         let acknowledged = acknowledged.take().filter(|_| !answer.anew);
         if let Some(position) = acknowledged {
-            to_device::delivered(&app.store, &me.user, &me.device, position.to_device).await?;
+            delivered(&app, &me, position).await;
         }
         if let Some(position) = acknowledged.or(answer.anew.then_some(answer.position)) {
             note(&app, &me, position).await;
@@ -90,14 +98,14 @@ async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {
         let waits = !done && !answer.more;
         if done || (waits && !changes.within(&app, until).await) {
             let mut response = answer.response;
-            response.next_batch = tokens.write(answer.position);
+            response.next_batch = tokens.write_with(answer.position, &answer.known);
             return Ok(Answered(response));
         }
         if waits {
             me.stays(&app).await?;
         }
         // Nothing was left unsaid up to here.
-        since = Some(answer.position);
+        (since, known) = (Some(answer.position), answer.known);
     }
 }
 
@@ -105,6 +113,14 @@ async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {
 async fn note(app: &App, me: &Device, position: Position) {
     if let Err(error) = trim::note_passed(app, me, position.inbox).await {
         tracing::debug!(%error, "it could not be noted how far a device is");
+    }
+}
+
+/// Removes the messages that a device has. Not worth failing for: what is not removed is removed at another sync.
+async fn delivered(app: &App, me: &Device, position: Position) {
+    let up_to = position.to_device;
+    if let Err(error) = to_device::delivered(&app.store, &me.user, &me.device, up_to).await {
+        tracing::debug!(%error, "messages that a device has could not be removed");
     }
 }
 
@@ -137,30 +153,24 @@ impl Changes {
     }
 }
 
-async fn answer(
+/// The filter that a request brings, or names.
+async fn filter<'r>(
     app: &App,
     me: &Device,
-    request: &Request,
-    since: Option<Position>,
-) -> Result<Answer> {
-    let stored;
-    let none;
-    let filter = match &request.filter {
-        Some(Filter::FilterDefinition(filter)) => filter,
+    request: &'r Request,
+) -> Result<Cow<'r, FilterDefinition>> {
+    match &request.filter {
+        Some(Filter::FilterDefinition(filter)) => Ok(Cow::Borrowed(filter)),
         // A definition that ruma cannot read.
         Some(Filter::FilterId(id)) if id.starts_with('{') => {
-            return Err(Error::invalid_param("The filter has the wrong form."));
+            Err(Error::invalid_param("The filter has the wrong form."))
         }
         Some(Filter::FilterId(id)) => {
-            stored = filters::get(&app.store, &me.user, id).await?;
-            &stored
+            let stored = filters::get(&app.store, &me.user, id).await?;
+            Ok(Cow::Owned(stored))
         }
-        _ => {
-            none = FilterDefinition::default();
-            &none
-        }
-    };
-    Answerer::new(app, me, request).since(filter, since).await
+        _ => Ok(Cow::Owned(FilterDefinition::default())),
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Sync tokens: where a device is in its lists, sealed for this user and device.
 //!
-//! `s<inbox>_<to-device>_<typing>_<check>`, with `_<epoch>` before the check once a backup was put back. The check is the
-//! server's seal, so that a token cannot be made up, and one that somebody else was given is not taken.
+//! `s<inbox>_<to-device>_<typing>_<check>`, with `_<epoch>` before the check once a backup was put back, and before it
+//! `~` and the members whom the device knows ([`Known`]), if it wants to hear of each once. The check is the server's seal, so that a token cannot be made up, and one that somebody else was given is not taken.
 
+mod known;
+
+pub use self::known::{Known, MAX_KNOWN};
 use crate::{
     auth::{Device, Seal},
     error::{Error, Result},
@@ -55,6 +58,11 @@ impl Tokens {
 
     /// The token for a position.
     pub fn write(&self, position: Position) -> String {
+        self.write_with(position, &Known::default())
+    }
+
+    /// The token for a position at which a device knows these members.
+    pub fn write_with(&self, position: Position, known: &Known) -> String {
         let Position {
             inbox,
             to_device,
@@ -63,8 +71,12 @@ impl Tokens {
         let epoch = self
             .epoch
             .map_or_else(String::new, |epoch| format!("_{epoch}"));
+        let known = match known.is_empty() {
+            true => String::new(),
+            false => format!("~{}", known.write()),
+        };
         self.seal
-            .seal(&format!("s{inbox}_{to_device}_{typing}{epoch}"))
+            .seal(&format!("s{inbox}_{to_device}_{typing}{epoch}{known}"))
     }
 
     /// The seal for a part of what this device is given.
@@ -83,19 +95,31 @@ impl Tokens {
     /// # Errors
     /// 400 `M_INVALID_PARAM` for everything else.
     pub fn read(&self, token: &str) -> Result<Position> {
-        let (position, epoch) = self.seal.open(token).and_then(parse).ok_or_else(|| {
+        self.read_with(token).map(|(position, _)| position)
+    }
+
+    /// The same, and the members whom the device knows there.
+    ///
+    /// # Errors
+    /// As [`Tokens::read`].
+    pub fn read_with(&self, token: &str) -> Result<(Position, Known)> {
+        let (position, epoch, known) = self.seal.open(token).and_then(parse).ok_or_else(|| {
             Error::invalid_param(
                 "This sync token is not one of this device. Sync again without it.",
             )
         })?;
         Ok(match epoch == self.epoch {
-            true => position,
-            false => Position::NOWHERE,
+            true => (position, known),
+            false => (Position::NOWHERE, Known::default()),
         })
     }
 }
 
-fn parse(place: &str) -> Option<(Position, Option<u64>)> {
+fn parse(place: &str) -> Option<(Position, Option<u64>, Known)> {
+    let (place, known) = match place.split_once('~') {
+        Some((place, known)) => (place, Known::read(known)?),
+        None => (place, Known::default()),
+    };
     let mut numbers = place.strip_prefix('s')?.split('_').map(str::parse);
     let mut next = || numbers.next()?.ok();
     let position = Position {
@@ -103,7 +127,7 @@ fn parse(place: &str) -> Option<(Position, Option<u64>)> {
         to_device: next()?,
         typing: next()?,
     };
-    Some((position, next()))
+    Some((position, next(), known))
 }
 
 #[cfg(test)]
@@ -141,6 +165,16 @@ mod tests {
         #[test]
         fn a_device_goes_on_where_it_was(position in positions()) {
             prop_assert_eq!(nurse().read(&nurse().write(position)).unwrap(), position);
+        }
+
+        #[test]
+        fn whom_a_device_knows_it_goes_on_knowing(
+            position in positions(), members in proptest::collection::vec(any::<u32>(), 0..200),
+        ) {
+            let mut known = Known::default();
+            members.into_iter().for_each(|member| known.add(member));
+            let token = nurse().write_with(position, &known);
+            prop_assert_eq!(nurse().read_with(&token).unwrap(), (position, known));
         }
 
         #[test]

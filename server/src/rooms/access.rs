@@ -132,10 +132,11 @@ impl Readable {
         self.history.last()
     }
 
-    /// What the user was in the room right after the event at this position.
+    /// What the user was in the room right after the event at this position, and whether they may know how it was before.
     pub fn membership(&self, position: u64) -> Then<'_> {
         Then {
             membership: self.history.membership(position),
+            knew: self.sees(position.saturating_sub(1)),
             erased: &self.erased,
         }
     }

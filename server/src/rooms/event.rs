@@ -104,6 +104,8 @@ pub struct Viewer<'a> {
     pub now: u64,
     /// Their membership at the time of the event.
     pub membership: &'a MembershipState,
+    /// Whether they may know what a state event took the place of.
+    knew: bool,
     /// Whose words they see only if they were in the room at that time.
     erased: Option<&'a BTreeSet<OwnedUserId>>,
     /// What refers to the event, as JSON.
@@ -115,17 +117,20 @@ pub struct Viewer<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Then<'a> {
     pub(super) membership: &'a MembershipState,
+    /// Whether they may read what was right before it.
+    pub(super) knew: bool,
     pub(super) erased: &'a BTreeSet<OwnedUserId>,
 }
 
 impl<'a> Viewer<'a> {
-    /// A device that asks now, of somebody who was in the room when the event was sent.
+    /// A device that asks now, of somebody who was in the room when the event was sent, and right before.
     pub fn new(app: &'a App, device: &'a Device) -> Self {
         Self {
             user: &device.user,
             device: &device.device,
             now: app.clock.millis(),
             membership: &MembershipState::Join,
+            knew: true,
             erased: None,
             relations: None,
             app,
@@ -141,6 +146,7 @@ impl<'a> Viewer<'a> {
     pub fn as_of(self, then: Then<'a>) -> Self {
         Self {
             membership: then.membership,
+            knew: then.knew,
             erased: Some(then.erased),
             ..self
         }
@@ -288,10 +294,12 @@ impl StoredEvent {
     }
 
     fn show<T>(&self, viewer: Viewer<'_>, form: Form) -> Result<Raw<T>> {
-        let replaced = self.replaced.as_ref();
         let own = self
             .membership()
             .filter(|_| self.state_key.as_deref() == Some(viewer.user.as_str()));
+        // What people are in a room themselves they always know.
+        let replaced = self.replaced.as_ref();
+        let replaced = replaced.filter(|_| viewer.knew || own.is_some());
         let unsigned = Unsigned {
             age: Some(viewer.now.saturating_sub(self.origin_server_ts)),
             membership: Some(own.as_ref().unwrap_or(viewer.membership).as_str()),

@@ -1,6 +1,6 @@
 //! Reading a room's state and its members.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::Router;
 use ruma::{
@@ -15,9 +15,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    access::{joined, readable},
+    access::{Readable, joined, readable},
     event::Viewer,
     position,
+    state::StateEntry,
 };
 use crate::{
     auth::Device,
@@ -42,15 +43,27 @@ async fn state(
     me: Device,
     request: get_state_events::v3::Request,
 ) -> Result<get_state_events::v3::Response> {
-    let state = readable(&app, &me.user, &request.room_id)
-        .await?
-        .state(&app)
-        .await?;
+    let readable = readable(&app, &me.user, &request.room_id).await?;
+    let state = readable.state(&app).await?;
     let viewer = Viewer::new(&app, &me);
-    let events = state.entries().map(|entry| entry.event().to_client(viewer));
-    Ok(get_state_events::v3::Response::new(
-        events.collect::<Result<_>>()?,
-    ))
+    let events = shown(state.entries(), &readable, viewer)?;
+    Ok(get_state_events::v3::Response::new(events))
+}
+
+/// State as somebody is shown it who reads a room.
+///
+/// # Errors
+/// What is stored is not JSON.
+pub(super) fn shown<'s, T>(
+    entries: impl Iterator<Item = &'s Arc<StateEntry>>,
+    readable: &Readable,
+    viewer: Viewer<'_>,
+) -> Result<Vec<Raw<T>>> {
+    let shown = entries.map(|entry| {
+        let then = readable.membership(entry.position);
+        entry.event().to_client(viewer.as_of(then))
+    });
+    shown.collect()
 }
 
 async fn state_event(
@@ -59,15 +72,14 @@ async fn state_event(
     request: get_state_event_for_key::v3::Request,
 ) -> Result<get_state_event_for_key::v3::Response> {
     use get_state_event_for_key::v3::{Response, StateEventFormat};
-    let state = readable(&app, &me.user, &request.room_id)
-        .await?
-        .state(&app)
-        .await?;
+    let readable = readable(&app, &me.user, &request.room_id).await?;
+    let state = readable.state(&app).await?;
     let entry = state
         .get(&request.event_type.to_string(), &request.state_key)
         .ok_or_else(|| Error::not_found("The room has no such state."))?;
     if request.format == StateEventFormat::Event {
-        let event: Raw<AnyStateEvent> = entry.event().to_client(Viewer::new(&app, &me))?;
+        let viewer = Viewer::new(&app, &me).as_of(readable.membership(entry.position));
+        let event: Raw<AnyStateEvent> = entry.event().to_client(viewer)?;
         return Ok(Response::from(event));
     }
     let content = RawValue::from_string(entry.event().content.clone());
@@ -105,9 +117,7 @@ async fn members(
     let members = state
         .of_type("m.room.member")
         .filter(|entry| wanted(entry.event()));
-    let chunk = members
-        .map(|entry| entry.event().to_client(viewer))
-        .collect::<Result<_>>()?;
+    let chunk = shown(members, &readable, viewer)?;
     Ok(get_member_events::v3::Response::new(chunk))
 }
 

@@ -24,7 +24,7 @@ use super::event::{EVENT_POSITIONS, StoredEvent, TIMELINE};
 use crate::{
     error::{Error, Result},
     state::App,
-    store::{Numbered, Slot, Store, StoreError, Table, Tx, packed},
+    store::{Numbered, Page, Slot, Store, StoreError, Table, Tx, packed},
 };
 
 /// How many references are followed from an event to the thread that it belongs to.
@@ -263,12 +263,79 @@ impl Aggregate {
 
 /// The event that began the thread which an event is in: one that refers to an event of a thread (an answer to a poll) is in
 /// the thread too. Costs nothing for an event that refers to none.
-pub(super) async fn thread_of(store: &Store, event: &StoredEvent) -> Result<Option<OwnedEventId>> {
+pub(super) async fn thread_of(
+    store: &Store,
+    event: &StoredEvent,
+) -> Result<Option<OwnedEventId>, StoreError> {
+    follow(store, event, |rel_type, _| rel_type == THREAD).await
+}
+
+/// Whether an event can be read in the thread that began with `root`: it is in it, or is its root, or refers to that. Without
+/// a root: whether it is in no thread.
+///
+/// # Errors
+/// The store's.
+pub async fn is_within(
+    store: &Store,
+    event: &StoredEvent,
+    root: Option<&EventId>,
+) -> Result<bool, StoreError> {
+    let Some(root) = root else {
+        return Ok(thread_of(store, event).await?.is_none());
+    };
+    let leads_there = |rel_type: &str, target: &EventId| rel_type == THREAD || target == root;
+    Ok(event.event_id == root || follow(store, event, leads_there).await?.as_deref() == Some(root))
+}
+
+/// A room's threads whose newest reply is before a position, up to `most` of them: where that reply is, and the event that
+/// the thread began with; the newest first.
+///
+/// # Errors
+/// The store's.
+pub async fn threads_before(
+    store: &Store,
+    room: &RoomId,
+    before: u64,
+    most: usize,
+) -> Result<Vec<(u64, OwnedEventId)>, StoreError> {
+    let page = Page::last(most);
+    let found = store.scan_after(&THREAD_ORDER, (room,), (room, before), page);
+    Ok(found
+        .await?
+        .into_iter()
+        .map(|((_, at), root)| (at, root))
+        .collect())
+}
+
+/// The newest replies of a thread, up to `most` of them, and where they are; the newest first.
+///
+/// # Errors
+/// The store's.
+pub async fn replies(
+    store: &Store,
+    room: &RoomId,
+    root: &EventId,
+    most: usize,
+) -> Result<Vec<(u64, Related)>, StoreError> {
+    let found = store.scan(&BY_TYPE, (room, root, THREAD), Page::last(most));
+    Ok(found
+        .await?
+        .into_iter()
+        .map(|((.., at), reply)| (at, reply))
+        .collect())
+}
+
+/// Follows what an event refers to, until a reference is found.
+async fn follow(
+    store: &Store,
+    event: &StoredEvent,
+    is_found: impl Fn(&str, &EventId) -> bool,
+) -> Result<Option<OwnedEventId>, StoreError> {
     let mut relation = relates_to(event);
     for _ in 0..HOPS {
         let target = match relation {
             None => return Ok(None),
-            Some((rel_type, root)) if rel_type == "m.thread" => return Ok(Some(root)),
+            Some((rel_type, target)) if is_found(&rel_type, &target) => return Ok(Some(target)),
             Some((_, target)) => target,
         };
         let place = store.get(&EVENT_POSITIONS, &target).await?;

@@ -1,21 +1,20 @@
 //! Puts an answer together: everything for a client that begins, and what is new for one that goes on.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+mod whole;
+
+use std::cmp::Ordering;
 
 use ruma::{
     OwnedRoomId,
     api::client::{
         filter::FilterDefinition,
-        sync::sync_events::v3::{Request, Response, Rooms},
+        sync::sync_events::v3::{Request, Response},
     },
-    events::room::member::MembershipState,
 };
 
 use super::{
-    deleted,
-    devices::People,
-    notices,
-    room::{Extent, Teller},
+    deleted, notices,
+    room::{Extent, Teller, Telling},
     select::{has_room, wants_global},
     window::{Window, follows},
 };
@@ -24,33 +23,22 @@ use crate::{
     auth::Device,
     ephemeral::typing,
     error::Result,
-    inbox::{INBOX, token::Position},
-    keys, presence,
-    rooms::{
-        event::TIMELINE,
-        membership::{self, MEMBERSHIPS, Membership},
+    inbox::{
+        INBOX,
+        token::{Known, Position, Tokens},
     },
+    keys, presence,
+    rooms::membership::{self, MEMBERSHIPS, Membership},
     state::App,
-    store::StoreError,
     to_device::TO_DEVICE,
 };
 
 /// How many entries of an inbox one answer covers. A client that is further behind is told where to go on.
 pub(super) const MAX_ENTRIES: usize = 2_000;
-/// How often everything is put together before the client is told to come back.
-const MAX_ATTEMPTS: usize = 5;
 /// How many messages to a device one answer has.
 pub(super) const MAX_TO_DEVICE: usize = 100;
 /// How many bytes of content they have; the first message comes whatever its size.
 const MAX_TO_DEVICE_BYTES: usize = 1024 * 1024;
-
-/// Takes a room out of what is told.
-fn untell(rooms: &mut Rooms, room: &OwnedRoomId) {
-    rooms.join.remove(room);
-    rooms.invite.remove(room);
-    rooms.knock.remove(room);
-    rooms.leave.remove(room);
-}
 
 /// An answer, and what the poll must know about it.
 pub(super) struct Answer {
@@ -58,6 +46,8 @@ pub(super) struct Answer {
     pub(super) response: Response,
     /// Where the client goes on.
     pub(super) position: Position,
+    /// The members whom it knows then.
+    pub(super) known: Known,
     /// There is more already.
     pub(super) more: bool,
     /// It does not go on from the client's token: there was none, or none that can be gone on from.
@@ -68,43 +58,38 @@ pub(super) struct Answer {
 pub(super) struct Answerer<'a> {
     app: &'a App,
     me: &'a Device,
+    tokens: &'a Tokens,
     full_state: bool,
     state_after: bool,
     page: usize,
 }
 
-/// What came into an inbox while its rooms were read.
-#[derive(Default)]
-struct Meanwhile {
-    end: u64,
-    /// The rooms in which something happened, with the last event if one came.
-    rooms: BTreeMap<OwnedRoomId, Option<u64>>,
-    /// The rooms that were deleted, and when.
-    deleted: BTreeMap<OwnedRoomId, u64>,
-}
-
 impl<'a> Answerer<'a> {
     /// For this request of this device.
-    pub(super) fn new(app: &'a App, me: &'a Device, request: &Request) -> Self {
+    pub(super) fn new(app: &'a App, me: &'a Device, tokens: &'a Tokens, request: &Request) -> Self {
         Self {
             app,
             me,
+            tokens,
             full_state: request.full_state,
             state_after: request.use_state_after,
             page: MAX_ENTRIES,
         }
     }
 
-    /// What is new since a position; everything, if there is none, or none that can be gone on from.
+    /// What is new since a position, for a client that knows certain members there; everything, if there is none, or none
+    /// that can be gone on from.
     pub(super) async fn since(
         &self,
         filter: &FilterDefinition,
         since: Option<Position>,
+        known: &Known,
     ) -> Result<Answer> {
         let ignored = account_data::ignored_by(&self.app.store, std::iter::once(&*self.me.user));
         let teller = Teller {
             app: self.app,
             me: self.me,
+            tokens: self.tokens,
             filter,
             state_after: self.state_after,
             full_state: self.full_state,
@@ -115,7 +100,10 @@ impl<'a> Answerer<'a> {
             None => None,
         };
         let mut answer = match (since, window) {
-            (Some(since), Some((window, more))) => self.news(&teller, since, window, more).await?,
+            (Some(since), Some((window, more))) => {
+                let from = (since, known);
+                self.news(&teller, from, window, more).await?
+            }
             // Who comes back after too long may still show rooms that their user has left.
             _ => self.everything(&teller, since).await?,
         };
@@ -154,7 +142,7 @@ impl<'a> Answerer<'a> {
     async fn news(
         &self,
         teller: &Teller<'_>,
-        since: Position,
+        (since, known): (Position, &Known),
         mut window: Window,
         more: bool,
     ) -> Result<Answer> {
@@ -173,18 +161,20 @@ impl<'a> Answerer<'a> {
                 window.rooms.entry(room).or_default();
             }
         }
-        let mut response = Response::new(String::new());
-        let mut people = People::default();
+        let mut telling = Telling {
+            known: known.clone(),
+            ..Telling::default()
+        };
         let memberships = self.memberships(window.rooms.keys()).await?;
         for ((room, news), membership) in window.rooms.iter().zip(memberships) {
             let Some(membership) = membership else {
                 continue;
             };
             let extent = Extent::New(news);
-            teller
-                .tell(room, &membership, extent, &mut response.rooms, &mut people)
-                .await?;
+            teller.tell(room, &membership, extent, &mut telling).await?;
         }
+        let mut response = Response::new(String::new());
+        response.rooms = telling.rooms;
         let filter = &teller.filter.room;
         for (room, when) in &window.deleted {
             if has_room(filter.rooms.as_deref(), &filter.not_rooms, room) {
@@ -201,7 +191,7 @@ impl<'a> Answerer<'a> {
                 .events
                 .push(notices::push_rules(app, user).await?);
         }
-        response.device_lists = people.tell(app, user, window.devices).await?;
+        response.device_lists = telling.people.tell(app, user, window.devices).await?;
         if wants_global(&teller.filter.presence, "m.presence") && !window.presence.is_empty() {
             response.presence.events = presence::events(app, user, Some(&window.presence)).await?;
         }
@@ -213,149 +203,10 @@ impl<'a> Answerer<'a> {
         Ok(Answer {
             response,
             position,
+            known: telling.known,
             more,
             anew: false,
         })
-    }
-
-    /// Rooms are read while others write. What came into the inbox meanwhile says which of them to read again, and up to
-    /// where, so that the answer is exactly what was there at its token's position.
-    async fn everything(&self, teller: &Teller<'_>, since: Option<Position>) -> Result<Answer> {
-        let (app, user) = (self.app, &*self.me.user);
-        let with_left = since.is_some() || teller.filter.room.include_leave;
-        let mut attempts = 0;
-        let (mut rooms, typing, told, meanwhile) = loop {
-            let begin = app.store.head(&INBOX, user).await?;
-            let typing = typing::changes(&app.store, user, u64::MAX).await?;
-            let (mut rooms, mut told) = (Rooms::new(), BTreeMap::new());
-            for (room, membership) in membership::rooms_of(&app.store, user).await? {
-                if let Some(end) = self.end_of(with_left, &room, &membership).await? {
-                    self.tell_whole(teller, &room, &membership, end, &mut rooms)
-                        .await?;
-                    told.insert(room, end);
-                }
-            }
-            if let Some(meanwhile) = self.changed_since(begin).await? {
-                break (rooms, typing, told, meanwhile);
-            }
-            // What came meanwhile was trimmed already: the other devices are that fast.
-            attempts += 1;
-            if attempts >= MAX_ATTEMPTS {
-                return Err(StoreError::Conflict.into());
-            }
-        };
-        let memberships = self.memberships(meanwhile.rooms.keys()).await?;
-        for ((room, event), membership) in meanwhile.rooms.iter().zip(memberships) {
-            untell(&mut rooms, room);
-            // A receipt or a tag is told with the room as it was told before.
-            let end = event.or_else(|| told.get(room).copied());
-            if let (Some(end), Some(membership)) = (end, membership)
-                && !membership.forgotten
-            {
-                self.tell_whole(teller, room, &membership, end, &mut rooms)
-                    .await?;
-            }
-        }
-        for (room, when) in &meanwhile.deleted {
-            untell(&mut rooms, room);
-            if with_left {
-                let left = deleted::left(user, room, *when)?;
-                rooms.leave.insert(room.clone(), left);
-            }
-        }
-        if !with_left {
-            rooms.leave.clear();
-        }
-        let mut response = Response::new(String::new());
-        response.rooms = rooms;
-        let wants = |kind: &str| wants_global(&teller.filter.account_data, kind);
-        response.account_data.events = notices::account_data(app, user, None, None, wants).await?;
-        if wants("m.push_rules") {
-            response
-                .account_data
-                .events
-                .push(notices::push_rules(app, user).await?);
-        }
-        if wants_global(&teller.filter.presence, "m.presence") {
-            response.presence.events = presence::events(app, user, None).await?;
-        }
-        let from = since.filter(|since| *since != Position::NOWHERE);
-        let position = Position {
-            inbox: meanwhile.end,
-            // What was sent to the device is a list of its own, of which it has what its token says.
-            to_device: from.map_or(0, |since| since.to_device),
-            typing: typing.last,
-        };
-        Ok(Answer {
-            response,
-            position,
-            more: false,
-            anew: true,
-        })
-    }
-
-    async fn tell_whole(
-        &self,
-        teller: &Teller<'_>,
-        room: &OwnedRoomId,
-        membership: &Membership,
-        end: u64,
-        rooms: &mut Rooms,
-    ) -> Result<()> {
-        teller
-            .tell(
-                room,
-                membership,
-                Extent::Whole(end),
-                rooms,
-                &mut People::default(),
-            )
-            .await
-    }
-
-    /// Up to where a room is told to a client that begins; `None` if it is not told at all.
-    async fn end_of(
-        &self,
-        with_left: bool,
-        room: &OwnedRoomId,
-        membership: &Membership,
-    ) -> Result<Option<u64>> {
-        Ok(match membership.state {
-            _ if membership.forgotten => None,
-            MembershipState::Join => Some(self.app.store.head(&TIMELINE, room).await?),
-            MembershipState::Invite | MembershipState::Knock => Some(membership.position),
-            _ => with_left.then_some(membership.position),
-        })
-    }
-
-    /// What came into the inbox after `begin`; `None` if some of it is not there any more.
-    async fn changed_since(&self, begin: u64) -> Result<Option<Meanwhile>> {
-        let mut meanwhile = Meanwhile {
-            end: begin,
-            ..Meanwhile::default()
-        };
-        loop {
-            let end = meanwhile.end;
-            let entries = self
-                .app
-                .store
-                .after(&INBOX, &self.me.user, end, self.page)
-                .await?;
-            let last = entries.len() < self.page;
-            if !follows(end, &entries) {
-                return Ok(None);
-            }
-            let window = Window::of(end, entries);
-            meanwhile.end = window.end;
-            for (room, news) in window.rooms {
-                let event = meanwhile.rooms.entry(room).or_default();
-                *event = news.events.last().copied().or(*event);
-            }
-            meanwhile.deleted.extend(window.deleted);
-            if last {
-                return Ok(Some(meanwhile));
-            }
-        }
     }
 
     async fn memberships(

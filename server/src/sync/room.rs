@@ -29,6 +29,7 @@ use crate::{
     auth::Device,
     ephemeral::typing,
     error::Result,
+    inbox::token::{Known, Tokens},
     push::{self, Unread},
     rooms::{
         event::TIMELINE,
@@ -56,6 +57,8 @@ pub(super) struct Teller<'a> {
     pub(super) app: &'a App,
     /// The device.
     pub(super) me: &'a Device,
+    /// Its tokens.
+    pub(super) tokens: &'a Tokens,
     /// What it wants to hear.
     pub(super) filter: &'a FilterDefinition,
     /// Whether the state is told as it is after the timeline instead of before it.
@@ -64,6 +67,17 @@ pub(super) struct Teller<'a> {
     pub(super) full_state: bool,
     /// Whose messages the user does not want.
     pub(super) ignored: BTreeSet<OwnedUserId>,
+}
+
+/// What an answer says of rooms, as it is put together.
+#[derive(Default)]
+pub(super) struct Telling {
+    /// The rooms, by what the user is in them.
+    pub(super) rooms: Rooms,
+    /// Who comes into view there, and who goes out of it.
+    pub(super) people: People,
+    /// The members whom the client knows.
+    pub(super) known: Known,
 }
 
 /// What of a room is told.
@@ -75,17 +89,16 @@ pub(super) enum Extent<'a> {
 }
 
 impl Teller<'_> {
-    /// Adds a room to an answer, where the user's membership wants it to be. `people` learns who comes into view there
-    /// and who goes out of it. A room that is being deleted at this moment is left out: the inbox will say so.
+    /// Adds a room to an answer, where the user's membership wants it to be. A room that is being deleted at this moment
+    /// is left out: the inbox will say so.
     pub(super) async fn tell(
         &self,
         room: &RoomId,
         membership: &Membership,
         extent: Extent<'_>,
-        rooms: &mut Rooms,
-        people: &mut People,
+        telling: &mut Telling,
     ) -> Result<()> {
-        match self.try_tell(room, membership, extent, rooms, people).await {
+        match self.try_tell(room, membership, extent, telling).await {
             Err(_) if self.app.store.get(&ROOMS, room).await?.is_none() => Ok(()),
             told => told,
         }
@@ -96,8 +109,7 @@ impl Teller<'_> {
         room: &RoomId,
         membership: &Membership,
         extent: Extent<'_>,
-        rooms: &mut Rooms,
-        people: &mut People,
+        telling: &mut Telling,
     ) -> Result<()> {
         let filter = &self.filter.room;
         if !has_room(filter.rooms.as_deref(), &filter.not_rooms, room) {
@@ -118,38 +130,38 @@ impl Teller<'_> {
                 let joined = self
                     .joined(room, Told::nothing(self.state_after), &extent)
                     .await?;
-                insert(&mut rooms.join, room, joined);
+                insert(&mut telling.rooms.join, room, joined);
             }
             return Ok(());
         };
         match self.membership_at(room, membership, end).await? {
             MembershipState::Join => {
                 let story = Story::read(self, room, membership, &extent, end, true).await?;
-                let story = story.tell(people).await?;
+                let story = story.tell(telling).await?;
                 let joined = self.joined(room, story, &extent).await?;
-                insert(&mut rooms.join, room, joined);
+                insert(&mut telling.rooms.join, room, joined);
             }
             MembershipState::Invite => {
                 if let Some(events) = self.stripped(room, end).await? {
                     let mut invited = InvitedRoom::new();
                     invited.invite_state = InviteState::new();
                     invited.invite_state.events = events;
-                    insert(&mut rooms.invite, room, invited);
+                    insert(&mut telling.rooms.invite, room, invited);
                 }
             }
             MembershipState::Knock => {
                 if let Some(events) = self.stripped(room, end).await? {
                     let mut state = KnockState::new();
                     state.events = events;
-                    insert(&mut rooms.knock, room, KnockedRoom::from(state));
+                    insert(&mut telling.rooms.knock, room, KnockedRoom::from(state));
                 }
             }
             _ => {
                 let story = Story::read(self, room, membership, &extent, end, false).await?;
-                let story = story.tell(people).await?;
+                let story = story.tell(telling).await?;
                 let mut left = LeftRoom::new();
                 (left.timeline, left.state) = (story.timeline, story.state);
-                insert(&mut rooms.leave, room, left);
+                insert(&mut telling.rooms.leave, room, left);
             }
         }
         Ok(())

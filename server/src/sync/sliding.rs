@@ -8,10 +8,12 @@
 //! [MSC4186](https://github.com/matrix-org/matrix-spec-proposals/pull/4186)
 
 mod answer;
+mod case;
 mod extensions;
 mod lists;
 mod plan;
 mod pos;
+mod reach;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -28,7 +30,7 @@ use self::{
     pos::Pos,
     wire::{Answered, Asked, Body, Details},
 };
-use super::{Changes, MAX_WAIT, note};
+use super::{Changes, MAX_WAIT, delivered, note};
 use crate::{
     auth::Device,
     endpoint::endpoint,
@@ -38,7 +40,7 @@ use crate::{
         token::{Position, Tokens},
     },
     state::App,
-    to_device,
+    store::StoreError,
 };
 
 /// How many lists a request may have.
@@ -77,6 +79,9 @@ async fn sync(app: App, me: Device, asked: Asked) -> Result<Answered> {
         Some(pos) => Ledger::after(&app.store, &app.clock, of, pos.answer).await?,
         None => Ledger::empty(&app.store, &app.clock, of),
     };
+    if since.as_ref().is_some_and(|pos| pos.unkept) && ledger.keeps_again().await {
+        return Err(gone());
+    }
     let to_device = messages_since(&app, &me, &tokens, &body).await?;
     let answerer = Answerer {
         app: &app,
@@ -101,20 +106,33 @@ async fn sync(app: App, me: Device, asked: Asked) -> Result<Answered> {
         }
         noted = true;
         let waits = !begins && !answer.says_something;
+        let mut pos = answer.pos;
         if waits && ledger.is_behind() && ledger.is_unchanged() {
-            ledger.save().await?;
+            keep(&mut ledger, &mut pos).await?;
         }
         if !waits || !changes.within(&app, until).await {
-            let mut pos = answer.pos;
-            pos.answer = ledger.save().await?;
+            keep(&mut ledger, &mut pos).await?;
             let mut response = answer.response;
             response.pos = pos.write(&tokens, name)?;
             return Ok(response);
         }
         me.stays(&app).await?;
         // Nothing was left unsaid up to here.
-        since = Some(answer.pos);
+        since = Some(pos);
     }
+}
+
+/// Keeps what an answer has told. While the store takes nothing, the client goes on without: what it was told is told to it
+/// again if it happens to matter, and once the store takes something again, it begins anew.
+async fn keep(ledger: &mut Ledger<'_>, pos: &mut Pos) -> Result<()> {
+    match ledger.save().await {
+        Ok(answer) => pos.answer = answer,
+        Err(Failure::Store(StoreError::Unavailable(_))) if ledger.can_be_lost() => {
+            pos.unkept |= !ledger.is_unchanged();
+        }
+        Err(failure) => return Err(failure.into()),
+    }
+    Ok(())
 }
 
 /// How far the device has its messages; those up to there are not kept any longer.
@@ -131,8 +149,13 @@ async fn messages_since(app: &App, me: &Device, tokens: &Tokens, body: &Body) ->
     if position == Position::NOWHERE {
         return Ok(0);
     }
-    to_device::delivered(&app.store, &me.user, &me.device, position.to_device).await?;
+    delivered(app, me, position).await;
     Ok(position.to_device)
+}
+
+/// When an answer was put together, by its position: of whatever device and connection.
+pub(super) fn time_of(pos: &str) -> Option<u64> {
+    Pos::peek(pos).map(|pos| pos.threads)
 }
 
 /// 400 `M_UNKNOWN_POS`: clients begin anew when they are told so.

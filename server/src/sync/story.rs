@@ -1,12 +1,12 @@
 //! A room's timeline and the state that belongs to it, so that a client that puts the two together knows the room.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod lazy;
 
 use http::StatusCode;
 use ruma::{
-    OwnedUserId, RoomId, UInt, UserId,
+    RoomId, UserId,
     api::client::{
-        filter::{EventFormat, LazyLoadOptions},
+        filter::EventFormat,
         sync::sync_events::v3::{RoomSummary, State, StateEvents, Timeline},
     },
     events::{AnySyncStateEvent, AnySyncTimelineEvent, room::member::MembershipState},
@@ -16,9 +16,9 @@ use ruma::{
 use serde_json::value::RawValue;
 
 use super::{
-    devices::People,
-    room::{Extent, Teller},
+    room::{Extent, Teller, Telling},
     select::only_fields,
+    summary::sum_up,
     timeline::{DEFAULT_LIMIT, MAX_LIMIT, Source, Tail},
 };
 use crate::{
@@ -30,13 +30,14 @@ use crate::{
         membership::Membership,
         position,
         relations::Bundler,
-        state::{self, RoomState},
+        state,
     },
 };
 
-/// How many people a room may be named after.
-const MAX_HEROES: usize = 5;
 const MEMBER: &str = "m.room.member";
+
+/// An event and its position.
+type At<'e> = (u64, &'e StoredEvent);
 
 /// What a client is told of a room's history.
 pub(super) struct Told {
@@ -66,6 +67,8 @@ pub(super) struct Story<'a> {
     tail: Tail,
     end: u64,
     joined: bool,
+    /// Where the user came to be what they are in the room.
+    own: u64,
     /// The first position that the client does not know about.
     since: u64,
     /// Earlier events were left out that the client will want to ask for.
@@ -108,9 +111,7 @@ impl<'a> Story<'a> {
                 && (event.state_key.is_some() || !teller.ignored.contains(&event.sender))
         };
         let limit = filter.limit.map_or(DEFAULT_LIMIT, |limit| {
-            usize::try_from(limit)
-                .unwrap_or(MAX_LIMIT)
-                .clamp(1, MAX_LIMIT)
+            usize::try_from(limit).unwrap_or(MAX_LIMIT).min(MAX_LIMIT)
         });
         let tail = Tail::read(&teller.app.store, room, source, end, limit, wants).await?;
         let (since, limited) = match (&presence, extent) {
@@ -131,17 +132,18 @@ impl<'a> Story<'a> {
             tail,
             end,
             joined,
+            own: membership.position,
             since,
             limited,
             rules: as_exchanged(teller, room).await?,
         })
     }
 
-    /// Puts it into words. `people` learns who has come into view and who has gone.
-    pub(super) async fn tell(self, people: &mut People) -> Result<Told> {
-        let me = &self.teller.me.user;
+    /// Puts it into words. `telling` learns who has come into view and who has gone, and whom the client knows then.
+    pub(super) async fn tell(self, telling: &mut Telling) -> Result<Told> {
+        let (me, people) = (&self.teller.me.user, &mut telling.people);
         let gap = self.since < self.tail.start;
-        let before = match (gap || self.lazy()) && self.since < u64::MAX {
+        let before = match (gap || self.lazy().is_some()) && self.since < u64::MAX {
             true => Some(
                 state::at(
                     self.teller.app,
@@ -157,15 +159,18 @@ impl<'a> Story<'a> {
             .filter(|_| gap)
             .flat_map(|state| state.entries());
         let entries = entries.filter(|entry| entry.position >= self.since);
-        let earlier: Vec<&StoredEvent> = entries.map(|entry| entry.event()).collect();
+        let earlier: Vec<At<'_>> = entries
+            .map(|entry| (entry.position, entry.event()))
+            .collect();
         let within = self.tail.state();
-        let changes = || earlier.iter().chain(&within).copied();
+        let within = || within.iter().map(|(at, event)| (*at, event));
+        let changes = || earlier.iter().copied().chain(within());
 
         // Of a gap only each person's newest event is known: whoever came in it may have changed their name since.
-        people.see(me, earlier.iter().copied(), true);
-        people.see(me, within.iter().copied(), self.since == 0);
+        people.see(me, earlier.iter().map(|(_, event)| *event), true);
+        people.see(me, within().map(|(_, event)| event), self.since == 0);
         let out = !self.joined && self.since < u64::MAX;
-        let summed_up = self.joined && changes().any(|event| event.is_state(MEMBER));
+        let summed_up = self.joined && changes().any(|(_, event)| event.is_state(MEMBER));
         let mut summary = RoomSummary::new();
         if out || summed_up {
             let after = state::at(self.teller.app, self.room, self.end).await?;
@@ -175,67 +180,18 @@ impl<'a> Story<'a> {
                 people.lose(me, after.joined());
             }
         }
-        let state = if self.teller.state_after {
-            self.state(changes(), before.as_deref(), &summary)?
-        } else {
-            let unwanted = self.tail.unwanted.iter().map(|(_, event)| event);
-            self.state(
-                earlier.iter().copied().chain(unwanted),
-                before.as_deref(),
-                &summary,
-            )?
+        let unwanted = self.tail.unwanted.iter().map(|(at, event)| (*at, event));
+        let changes: Vec<At<'_>> = match self.teller.state_after {
+            true => changes().collect(),
+            false => earlier.iter().copied().chain(unwanted).collect(),
         };
-        let state = as_asked(self.teller.state_after, state);
+        let state = self.state(changes, before.as_deref(), &summary, &mut telling.known);
+        let state = self.show(&state).await?;
         Ok(Told {
             timeline: self.timeline().await?,
-            state,
+            state: as_asked(self.teller.state_after, state),
             summary,
         })
-    }
-
-    fn lazy(&self) -> bool {
-        let options = &self.teller.filter.room.state.lazy_load_options;
-        matches!(options, LazyLoadOptions::Enabled { .. })
-    }
-
-    /// The newest of the events for each type and key, as far as the client wants them. With lazy loading, a client that
-    /// knows nothing is told only of the members it needs, and one that knows the room is told again of those who wrote.
-    fn state<'e>(
-        &'e self,
-        events: impl Iterator<Item = &'e StoredEvent>,
-        before: Option<&'e RoomState>,
-        summary: &RoomSummary,
-    ) -> Result<Vec<Raw<AnySyncStateEvent>>> {
-        let mut newest: BTreeMap<_, &StoredEvent> = events
-            .map(|event| ((&*event.kind, event.state_key.as_deref()), event))
-            .collect();
-        if self.lazy() {
-            let needed = self.needed(summary);
-            if self.since == 0 {
-                newest.retain(|(kind, key), _| {
-                    *kind != MEMBER || key.is_some_and(|key| needed.contains(key))
-                });
-            }
-            let within = self.tail.state();
-            for user in needed {
-                let told = within
-                    .iter()
-                    .any(|event| event.kind == MEMBER && event.state_key.as_deref() == Some(user));
-                if !told && let Some(entry) = before.and_then(|state| state.get(MEMBER, user)) {
-                    newest
-                        .entry((MEMBER, entry.event().state_key.as_deref()))
-                        .or_insert(entry.event());
-                }
-            }
-        }
-        let filter = &self.teller.filter.room.state;
-        let viewer = Viewer::new(self.teller.app, self.teller.me);
-        let fields = self.teller.filter.event_fields.as_deref();
-        newest
-            .into_values()
-            .filter(|event| matches(filter, event))
-            .map(|event| only_fields(self.shown(event, viewer)?, fields))
-            .collect()
     }
 
     fn shown<T>(&self, event: &StoredEvent, viewer: Viewer<'_>) -> Result<Raw<T>> {
@@ -245,20 +201,28 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// Whose member events a client needs: those who wrote, and, if it knows nothing yet, the user's own and those whom
-    /// the room is named after.
-    fn needed<'e>(&'e self, summary: &'e RoomSummary) -> BTreeSet<&'e str> {
-        let mut needed: BTreeSet<&str> = self
-            .tail
-            .wanted
-            .iter()
-            .map(|(_, event)| event.sender.as_str())
-            .collect();
-        if self.since == 0 {
-            needed.insert(self.teller.me.user.as_str());
-            needed.extend(summary.heroes.iter().map(|user| user.as_str()));
-        }
-        needed
+    /// State events, each as this user may see it.
+    async fn show(&self, events: &[At<'_>]) -> Result<Vec<Raw<AnySyncStateEvent>>> {
+        let viewer = Viewer::new(self.teller.app, self.teller.me);
+        let fields = self.teller.filter.event_fields.as_deref();
+        let is_old = |(at, event): &At<'_>| *at <= self.own && event.replaced.is_some();
+        let read;
+        let readable = match &self.presence {
+            Presence::Anew(readable) => Some(readable),
+            _ if events.iter().any(is_old) => {
+                read = readable(self.teller, self.room, self.joined).await?;
+                read.as_ref()
+            }
+            _ => None,
+        };
+        let shown = events.iter().map(|(at, event)| {
+            let viewer = match readable {
+                Some(readable) => viewer.as_of(readable.membership(*at)),
+                None => viewer,
+            };
+            only_fields(self.shown(event, viewer)?, fields)
+        });
+        shown.collect()
     }
 
     /// What the events are shown with: nothing, where the client hears of what refers to them by itself.
@@ -266,12 +230,14 @@ impl<'a> Story<'a> {
         let (app, me) = (self.teller.app, self.teller.me);
         let wanted = &self.tail.wanted;
         match &self.presence {
-            _ if !self.limited || !self.joined => Ok(vec![None; wanted.len()]),
-            Presence::Anew(readable) => Bundler::new(app, me, readable).bundles(wanted).await,
-            _ => {
-                let readable = readable(self.teller, self.room).await?;
-                Bundler::new(app, me, &readable).bundles(wanted).await
+            _ if !self.limited || !self.joined || !Bundler::is_needed(app, wanted).await? => {
+                Ok(vec![None; wanted.len()])
             }
+            Presence::Anew(readable) => Bundler::new(app, me, readable).bundles(wanted).await,
+            _ => match readable(self.teller, self.room, self.joined).await? {
+                Some(readable) => Bundler::new(app, me, &readable).bundles(wanted).await,
+                None => Ok(vec![None; wanted.len()]),
+            },
         }
     }
 
@@ -305,9 +271,17 @@ async fn as_exchanged(teller: &Teller<'_>, room: &RoomId) -> Result<Option<RoomV
     Ok(state.map(|state| state.rules().clone()))
 }
 
-async fn readable(teller: &Teller<'_>, room: &RoomId) -> Result<Readable> {
+/// What the user may read of a room; `None` for somebody who was invited and declined, and never was in it.
+async fn readable(teller: &Teller<'_>, room: &RoomId, joined: bool) -> Result<Option<Readable>> {
     let ignored = teller.ignored.clone();
-    access::readable_without(teller.app, &teller.me.user, room, ignored).await
+    match access::readable_without(teller.app, &teller.me.user, room, ignored).await {
+        Ok(readable) => Ok(Some(readable)),
+        Err(Error::Matrix {
+            status: StatusCode::FORBIDDEN,
+            ..
+        }) if !joined => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn presence(
@@ -337,48 +311,15 @@ async fn presence(
     if !joined && matches!(extent, Extent::New(_)) {
         return Ok(Presence::Passing);
     }
-    match readable(teller, room).await {
-        Ok(readable) => Ok(Presence::Anew(readable)),
-        // Somebody who was invited and declined never was in the room.
-        Err(Error::Matrix {
-            status: StatusCode::FORBIDDEN,
-            ..
-        }) if !joined => Ok(Presence::Passing),
-        Err(error) => Err(error),
-    }
+    let readable = readable(teller, room, joined).await?;
+    Ok(readable.map_or(Presence::Passing, Presence::Anew))
 }
 
 fn came_in(tail: &Tail, user: &UserId) -> bool {
-    tail.state().iter().any(|event| {
+    tail.state().iter().any(|(_, event)| {
         event.state_key.as_deref() == Some(user.as_str())
             && event.membership() == Some(MembershipState::Join)
     })
-}
-
-/// Who is in a room, and after whom it is called.
-pub(super) fn sum_up(state: &RoomState, me: &UserId) -> RoomSummary {
-    let mut others: Vec<(bool, u64, OwnedUserId)> = Vec::new();
-    let mut invited = 0_u64;
-    for entry in state.of_type(MEMBER) {
-        let event = entry.event();
-        let (Some(user), Some(membership)) = (event.target(), event.membership()) else {
-            continue;
-        };
-        let there = matches!(membership, MembershipState::Join | MembershipState::Invite);
-        invited += u64::from(membership == MembershipState::Invite);
-        if user != me && membership != MembershipState::Knock {
-            others.push((!there, entry.position, user));
-        }
-    }
-    others.sort();
-    // People who have left name the room only when nobody else is there.
-    let alone = others.first().is_none_or(|(gone, ..)| *gone);
-    let heroes = others.into_iter().filter(|(gone, ..)| *gone == alone);
-    let mut summary = RoomSummary::new();
-    summary.heroes = heroes.map(|(.., user)| user).take(MAX_HEROES).collect();
-    summary.joined_member_count = Some(UInt::new_saturating(state.joined().len() as u64));
-    summary.invited_member_count = Some(UInt::new_saturating(invited));
-    summary
 }
 
 fn as_asked(state_after: bool, events: Vec<Raw<AnySyncStateEvent>>) -> State {

@@ -17,6 +17,8 @@ use crate::{
 pub(super) const DEFAULT_LIMIT: usize = 10;
 /// The most events that a client gets of a room in one sync.
 pub(super) const MAX_LIMIT: usize = 100;
+/// How many events are read at once at least.
+const CHUNK: usize = 10;
 /// How many events are looked at for those that the client wants.
 pub(super) const MAX_EXAMINED: usize = 2_000;
 
@@ -72,7 +74,7 @@ impl Tail {
         let readable = source.readable();
         let mut rest = source;
         'reading: loop {
-            let (chunk, more) = rest.take(store, room, limit + 1).await?;
+            let (chunk, more) = rest.take(store, room, (limit + 1).max(CHUNK)).await?;
             if chunk.is_empty() {
                 break;
             }
@@ -119,14 +121,14 @@ impl Tail {
     }
 
     /// The state events that it covers, wanted or not, in their order.
-    pub(super) fn state(&self) -> Vec<&StoredEvent> {
+    pub(super) fn state(&self) -> Vec<&Placed> {
         let wanted = self
             .wanted
             .iter()
             .filter(|(_, event)| event.state_key.is_some());
         let mut all: Vec<&Placed> = wanted.chain(&self.unwanted).collect();
         all.sort_by_key(|(position, _)| *position);
-        all.into_iter().map(|(_, event)| event).collect()
+        all
     }
 }
 
@@ -245,6 +247,14 @@ mod tests {
         assert_eq!(places(&tail.wanted), [3, 4]);
         assert!(tail.limited);
         assert_eq!(tail.start, 3);
+    }
+
+    #[test]
+    fn who_wants_no_events_is_told_that_there_are_some() {
+        let none = tail(0, "mm");
+        assert!(none.wanted.is_empty() && none.limited);
+        assert_eq!(none.start, 3);
+        assert!(!tail(0, "").limited);
     }
 
     #[test]

@@ -4,6 +4,7 @@ import * as sdk from "matrix-js-sdk";
 import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { AuthType, InteractiveAuth } from "matrix-js-sdk/lib/interactive-auth.js";
 import { logger } from "matrix-js-sdk/lib/logger.js";
+import { SlidingSync } from "matrix-js-sdk/lib/sliding-sync.js";
 import { quiet } from "./quiet.js";
 import { until } from "./until.js";
 
@@ -13,9 +14,30 @@ Object.assign(logger, quiet);
 /** How many messages of a room the first sync brings. */
 const INITIAL_MESSAGES = 20;
 
+/** How long the server may let a client wait that has rooms on its screen. */
+const WAIT_MS = 20_000;
+
+/** What such a client wants to know of a room. */
+const ON_SCREEN = {
+    timeline_limit: INITIAL_MESSAGES,
+    required_state: [
+        ["m.room.create", ""],
+        ["m.room.encryption", ""],
+        ["m.room.name", ""],
+        ["m.room.join_rules", ""],
+        ["m.room.power_levels", ""],
+        ["m.room.member", "$ME"],
+        ["m.room.member", "$LAZY"],
+    ],
+};
+
 /** The ways to sync, by name. */
 const SYNCS = {
     legacy: () => ({}),
+    sliding: (client) => {
+        const lists = new Map([["all", { ranges: [[0, 19]], ...ON_SCREEN }]]);
+        return { slidingSync: new SlidingSync(client.baseUrl, lists, ON_SCREEN, client, WAIT_MS) };
+    },
 };
 
 export class Person {

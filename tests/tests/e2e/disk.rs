@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::MetadataExt};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
-use respite_tests::raw::{Raw, THERAPY, encrypted_bytes, megolm, text_at};
+use respite_tests::raw::{Answer, Raw, THERAPY, encrypted_bytes, megolm, text_at};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -70,6 +70,14 @@ async fn history(who: &Raw, room: &str) -> Result<Vec<String>> {
     Ok(ids)
 }
 
+/// What sliding sync tells of all rooms.
+async fn slides(who: &Raw, pos: Option<&str>, limit: u32) -> Result<Answer> {
+    let pos = pos.map_or(String::new(), |pos| format!("&pos={pos}"));
+    let path = format!("unstable/org.matrix.simplified_msc3575/sync?timeout=0{pos}");
+    let all = json!({ "ranges": [[0, 9]], "timeline_limit": limit, "required_state": [] });
+    who.post(&path, json!({ "lists": { "all": all } })).await
+}
+
 #[tokio::test]
 async fn when_the_disk_is_full_reading_goes_on_and_nothing_is_half_written() -> Result<()> {
     let place = Place::new("")?;
@@ -124,6 +132,7 @@ async fn when_the_disk_is_full_reading_goes_on_and_nothing_is_half_written() -> 
 
     // Whatever writes fails in the same way, again and again; whatever reads goes on.
     let nobody = Raw::nobody(&server.url)?;
+    let mut on_screen = String::new();
     for round in 0..3 {
         let large = megolm(&room, &"x".repeat(30_000))?;
         therapist
@@ -153,6 +162,15 @@ async fn when_the_disk_is_full_reading_goes_on_and_nothing_is_half_written() -> 
             "round {round}: something is missing"
         );
         therapist.syncs(None).await?;
+        // Also a client with rooms on its screen starts, goes on, and opens a room.
+        let begun = slides(&therapist, None, 1).await?.ok()?;
+        ensure!(begun["rooms"][&room]["initial"] == true, "{begun}");
+        let pos = text_at(&begun, "pos")?;
+        let quiet = slides(&therapist, Some(&pos), 1).await?.ok()?;
+        ensure!(quiet["rooms"] == json!({}), "{quiet}");
+        let opened = slides(&therapist, Some(&pos), 5).await?.ok()?;
+        ensure!(opened["rooms"][&room]["timeline"].is_array(), "{opened}");
+        on_screen = text_at(&opened, "pos")?;
         ensure!(
             therapist
                 .get(&format!("v1/media/download/{blob}"))
@@ -174,6 +192,12 @@ async fn when_the_disk_is_full_reading_goes_on_and_nothing_is_half_written() -> 
 
     limit(&server, None).await?;
     acknowledged.push(therapist.says(&room, "there is space again").await?);
+    // What the client with rooms on its screen was told could not be kept: it begins anew, once.
+    slides(&therapist, Some(&on_screen), 1)
+        .await?
+        .refused(400, "M_UNKNOWN_POS")?;
+    let pos = text_at(&slides(&therapist, None, 1).await?.ok()?, "pos")?;
+    slides(&therapist, Some(&pos), 1).await?.ok()?;
     let nurse = Raw::register(&server.url, "nurse", &code).await?;
     ensure!(nurse.rooms().await?.len() == 1);
     ensure!(place.log()?.contains("the store takes writes again"));

@@ -23,7 +23,7 @@ use crate::{
         access::{self, Joined},
         event::EVENT_POSITIONS,
         membership::MEMBERSHIPS,
-        not_in_room,
+        not_in_room, relations,
     },
     state::App,
     store::{Page, Tx},
@@ -75,16 +75,20 @@ async fn set_receipt(
     };
     let room = access::joined(&app, &me.user, &request.room_id).await?;
     let readable = access::readable(&app, &me.user, &request.room_id).await?;
-    match &request.thread {
-        ReceiptThread::Unthreaded | ReceiptThread::Main => {}
-        ReceiptThread::Thread(root) => drop(readable.event(&app, root).await?),
+    let (position, event) = readable.event(&app, &request.event_id).await?;
+    let within = match &request.thread {
+        ReceiptThread::Unthreaded => true,
+        ReceiptThread::Main => relations::is_within(&app.store, &event, None).await?,
+        ReceiptThread::Thread(root) => relations::is_within(&app.store, &event, Some(root)).await?,
         _ => {
             return Err(Error::invalid_param(
                 "A thread is \"main\" or the id of the event that it began with.",
             ));
         }
+    };
+    if !within {
+        return Err(Error::invalid_param("This event is not in that thread."));
     }
-    let (position, _) = readable.event(&app, &request.event_id).await?;
     set(
         &app,
         &room,

@@ -171,6 +171,25 @@ impl<'a> Ledger<'a> {
         Ok(saved)
     }
 
+    /// Whether the client can go on if what was added is not kept: it is then told again of rooms that it knows. It cannot if
+    /// something was left unsaid.
+    pub fn can_be_lost(&self) -> bool {
+        self.added.values().all(|told| told.live)
+    }
+
+    /// Whether the store takes something: notes that the connection is in use.
+    pub async fn keeps_again(&self) -> bool {
+        let this = &self;
+        let committed = self.store.transact(|mut tx| async move {
+            let key = (this.of.user, this.of.device, this.of.name);
+            let mut row = tx.get(&CONNECTIONS, key).await?.unwrap_or_default();
+            row.day = today(this.clock);
+            tx.put(&CONNECTIONS, key, &row)?;
+            Ok::<_, StoreError>((tx, ()))
+        });
+        committed.await.is_ok()
+    }
+
     /// Whether nothing was added.
     pub fn is_unchanged(&self) -> bool {
         self.added.is_empty()

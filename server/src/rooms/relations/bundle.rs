@@ -15,7 +15,7 @@ use crate::{
         event::{StoredEvent, TIMELINE, Viewer},
     },
     state::App,
-    store::{Numbered, Page},
+    store::{Numbered, Page, StoreError},
 };
 
 /// How many references an event is shown with: the newest.
@@ -58,6 +58,19 @@ struct Reference {
 }
 
 impl<'a> Bundler<'a> {
+    /// Whether something may have to be shown with one of these events of one room; to be asked before what a bundler
+    /// needs is read.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_needed(app: &App, events: &[(u64, StoredEvent)]) -> Result<bool, StoreError> {
+        let keys = events
+            .iter()
+            .map(|(_, event)| (&*event.room_id, &*event.event_id));
+        let aggregates = app.store.get_many(&AGGREGATES, keys).await?;
+        Ok(aggregates.iter().any(Option::is_some))
+    }
+
     /// For a device that reads a room.
     pub fn new(app: &'a App, me: &'a Device, readable: &'a Readable) -> Self {
         Self {

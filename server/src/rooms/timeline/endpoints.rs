@@ -1,6 +1,6 @@
 //! `GET /rooms/{roomId}/event`, `/context` and `/messages`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::Router;
 use ruma::{
@@ -14,8 +14,6 @@ use ruma::{
             room::get_room_event,
         },
     },
-    events::AnyStateEvent,
-    serde::Raw,
 };
 
 use super::{MAX_EVENTS, Stretch, Wanted, asked::Asked, read};
@@ -27,8 +25,9 @@ use crate::{
         access,
         event::{StoredEvent, Viewer},
         filter, no_such_event, position,
+        reading::shown,
         relations::Bundler,
-        state::RoomState,
+        state::{RoomState, StateEntry},
     },
     state::App,
 };
@@ -93,7 +92,8 @@ async fn messages(
     response.chunk = bundler.show(&found.events).await?;
     if lazy(&request.filter) && !found.events.is_empty() {
         let state = readable.state(&app).await?;
-        response.state = members_of(&state, &found.events, viewer)?;
+        let members = members_of(&state, &found.events).into_iter();
+        response.state = shown(members, &readable, viewer)?;
     }
     Ok(response)
 }
@@ -139,14 +139,11 @@ async fn context(
     let state = readable.state_at(&app, last).await?;
     response.state = if lazy(&request.filter) {
         let all = [before.as_slice(), &middle, &after].concat();
-        members_of(&state, &all, viewer)?
+        shown(members_of(&state, &all).into_iter(), &readable, viewer)?
     } else {
-        let entries = state
-            .entries()
-            .filter(|entry| filter::matches(&request.filter, entry.event()));
-        entries
-            .map(|entry| entry.event().to_client(viewer))
-            .collect::<Result<_>>()?
+        let entries = state.entries();
+        let entries = entries.filter(|entry| filter::matches(&request.filter, entry.event()));
+        shown(entries, &readable, viewer)?
     };
     Ok(response)
 }
@@ -162,11 +159,7 @@ fn lazy(filter: &RoomEventFilter) -> bool {
 }
 
 /// The member events of whoever sent these events.
-fn members_of(
-    state: &RoomState,
-    events: &[(u64, StoredEvent)],
-    viewer: Viewer<'_>,
-) -> Result<Vec<Raw<AnyStateEvent>>> {
+fn members_of<'s>(state: &'s RoomState, events: &[(u64, StoredEvent)]) -> Vec<&'s Arc<StateEntry>> {
     let senders: BTreeSet<&str> = events
         .iter()
         .map(|(_, event)| event.sender.as_str())
@@ -174,7 +167,5 @@ fn members_of(
     let members = senders
         .into_iter()
         .filter_map(|sender| state.get("m.room.member", sender));
-    members
-        .map(|entry| entry.event().to_client(viewer))
-        .collect()
+    members.collect()
 }

@@ -1,6 +1,6 @@
 //! A therapist and a nurse in two rooms; what the nurse's clients make of what they are told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use ruma::{
@@ -25,6 +25,8 @@ use crate::{
 struct Seen {
     joined: bool,
     timeline: Vec<OwnedEventId>,
+    /// Who has sent what is in it.
+    senders: Vec<OwnedUserId>,
     state: BTreeMap<(String, String), OwnedEventId>,
 }
 
@@ -33,6 +35,7 @@ struct Client {
     me: Device,
     filter: FilterDefinition,
     since: Option<Position>,
+    known: Known,
     page: usize,
     rooms: BTreeMap<OwnedRoomId, Seen>,
     devices: BTreeSet<OwnedUserId>,
@@ -41,6 +44,7 @@ struct Client {
 #[derive(serde::Deserialize)]
 struct Event {
     event_id: OwnedEventId,
+    sender: OwnedUserId,
     r#type: String,
     state_key: Option<String>,
 }
@@ -53,6 +57,7 @@ impl Seen {
     fn hear(&mut self, timeline: &Timeline, state: &State) {
         if timeline.limited {
             self.timeline.clear();
+            self.senders.clear();
         }
         let State::Before(state) = state else {
             panic!("state was asked for as it was before")
@@ -71,6 +76,7 @@ impl Seen {
                 "an event was told twice"
             );
             self.timeline.push(event.event_id);
+            self.senders.push(event.sender);
         }
     }
 }
@@ -81,6 +87,7 @@ impl Client {
             me: device("nurse", "PHONE"),
             filter: serde_json::from_value(filter).unwrap(),
             since: None,
+            known: Known::default(),
             page,
             rooms: BTreeMap::new(),
             devices: BTreeSet::new(),
@@ -89,10 +96,12 @@ impl Client {
 
     /// One answer; whether there is more.
     async fn ask(&mut self, app: &App) -> Answer {
-        let mut answerer = Answerer::new(app, &self.me, &Request::new());
+        let tokens = Tokens::of(app, &self.me);
+        let mut answerer = Answerer::new(app, &self.me, &tokens, &Request::new());
         answerer.page = self.page;
-        let answer = answerer.since(&self.filter, self.since).await.unwrap();
-        self.since = Some(answer.position);
+        let answer = answerer.since(&self.filter, self.since, &self.known);
+        let answer = answer.await.unwrap();
+        (self.since, self.known) = (Some(answer.position), answer.known.clone());
         for (room, joined) in &answer.response.rooms.join {
             let seen = self.rooms.entry(room.clone()).or_default();
             seen.joined = true;
@@ -190,6 +199,34 @@ proptest! {
             for (room, seen) in client.joined() {
                 assert_eq!(seen.state, practice.state(room).await);
                 assert!(seen.timeline.len() <= 60);
+            }
+        });
+    }
+
+    /// A client that is told of members when it needs them knows everybody who is in its timeline, and all other state.
+    #[test]
+    fn whoever_wrote_is_known_to_a_client_that_loads_members_lazily(
+        acts in acts(), page in 1..30_usize, limit in 0..4_usize, skip in 1..9_usize,
+    ) {
+        run(async {
+            let practice = Practice::open().await;
+            let lazy = json!({ "room": {
+                "state": { "lazy_load_members": true }, "timeline": { "limit": limit },
+            } });
+            let mut client = Client::new(page, lazy);
+            for (turn, (room, act)) in acts.into_iter().enumerate() {
+                practice.act(room, act).await;
+                if turn % skip == 0 {
+                    client.ask(&practice.server.app).await;
+                }
+            }
+            client.catch_up(&practice.server.app).await;
+            for (room, seen) in client.joined() {
+                let mut missing = practice.state(room).await;
+                missing.retain(|key, event| seen.state.get(key) != Some(event));
+                let wrote = |member: &str| seen.senders.iter().any(|sender| sender == member);
+                assert!(missing.keys().all(|(kind, key)| kind == "m.room.member" && !wrote(key)));
+                assert!(limit > 0 || seen.timeline.is_empty());
             }
         });
     }
@@ -343,14 +380,28 @@ async fn lazily_loaded_members_are_those_who_wrote_and_oneself() {
     assert_eq!(members, heroes + 1);
     assert_eq!(seen.len(), state.len());
 
-    practice.act(0, Act::Answer).await;
-    let answer = client.ask(&practice.server.app).await;
-    let State::Before(told) = &answer.response.rooms.join[&practice.rooms[0]].state else {
-        panic!("state was asked for as it was before")
-    };
-    let told: Vec<Event> = told.events.iter().map(parse).collect();
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].state_key.as_deref(), Some("@therapist:localhost"));
+    // Whom the client knows already it is not told of again, unless it asks for that.
+    for redundant in [false, true] {
+        client.filter = serde_json::from_value(json!({ "room": {
+            "state": { "lazy_load_members": true, "include_redundant_members": redundant },
+            "timeline": { "limit": 1 },
+        } }))
+        .unwrap();
+        practice.act(0, Act::Answer).await;
+        let answer = client.ask(&practice.server.app).await;
+        let State::Before(told) = &answer.response.rooms.join[&practice.rooms[0]].state else {
+            panic!("state was asked for as it was before")
+        };
+        let told: Vec<Event> = told.events.iter().map(parse).collect();
+        let told: Vec<_> = told
+            .iter()
+            .filter_map(|event| event.state_key.as_deref())
+            .collect();
+        match redundant {
+            false => assert!(told.is_empty(), "{told:?}"),
+            true => assert_eq!(told, ["@therapist:localhost"]),
+        }
+    }
 }
 
 #[tokio::test]
@@ -466,8 +517,10 @@ async fn who_was_put_out_learns_nothing_more_of_the_room_whatever_their_inbox_ho
         })
         .await
         .unwrap();
-    let mut answerer = Answerer::new(app, &client.me, &Request::new());
+    let tokens = Tokens::of(app, &client.me);
+    let mut answerer = Answerer::new(app, &client.me, &tokens, &Request::new());
     answerer.full_state = true;
-    let answer = answerer.since(&client.filter, client.since).await.unwrap();
+    let answer = answerer.since(&client.filter, client.since, &client.known);
+    let answer = answer.await.unwrap();
     assert!(answer.response.rooms.is_empty());
 }

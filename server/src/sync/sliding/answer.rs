@@ -6,10 +6,11 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use ruma::{OwnedRoomId, OwnedUserId};
 
 use super::{
+    case::Case,
     extensions::{self, Subject},
     plan::Plan,
     pos::Pos,
-    room::{Case, Said, Teller},
+    room::{Said, Teller},
     wanted,
     wire::{Answered, Body, Counted, Room},
 };
@@ -48,6 +49,16 @@ pub(super) struct Answer {
     pub(super) says_something: bool,
 }
 
+/// What is said of rooms.
+#[derive(Default)]
+struct Rooms {
+    rooms: BTreeMap<OwnedRoomId, Room>,
+    /// The rooms of which the extensions are to tell everything.
+    whole: BTreeSet<OwnedRoomId>,
+    /// From which position on all of a room's timeline is told.
+    from: BTreeMap<OwnedRoomId, u64>,
+}
+
 impl Answerer<'_> {
     /// What is new since a position, or what the client asks for newly; everything that it asks for, if there is none.
     pub(super) async fn answer(
@@ -82,18 +93,35 @@ impl Answerer<'_> {
             ..since.cloned().unwrap_or_default()
         };
         let window = came.as_ref().map(|came| &came.window);
-        let (mut rooms, whole) = self.rooms(&plan, window, ledger, &mut pos).await?;
+        let mut rooms = self.rooms(&plan, window, ledger, &mut pos).await?;
         if let Some(window) = window {
-            self.deleted(window, ledger, &mut rooms).await?;
+            self.deleted(window, ledger, &mut rooms.rooms).await?;
         }
-        let subjects = self.subjects(&plan, window, &whole);
+        let subjects = self.subjects(&plan, window, &rooms.whole);
         let mut response = Answered {
             txn_id: self.body.txn_id.clone(),
-            rooms,
+            rooms: rooms.rooms,
             ..Answered::default()
         };
-        self.extend(&mut response, since, window, &subjects, &typed.rooms)
+        let late = std::mem::take(&mut pos.receipts);
+        pos.receipts = self
+            .extend(
+                &mut response,
+                (since, late),
+                window,
+                &subjects,
+                &typed.rooms,
+            )
             .await?;
+        let threads = &self.body.extensions.threads;
+        pos.threads = 0;
+        if threads.enabled == Some(true) {
+            let since = since.map_or(0, |since| since.threads);
+            let since = window.filter(|_| since > 0).map(|window| (window, since));
+            let told = extensions::threads((app, self.me), threads, since, &rooms.from).await?;
+            response.extensions.threads = told;
+            pos.threads = app.clock.millis();
+        }
         pos.account_data |= self.body.extensions.account_data.is_on();
         let names = self.body.lists.keys().cloned();
         let counted = plan.counts.iter().map(|count| Counted { count: *count });
@@ -108,16 +136,16 @@ impl Answerer<'_> {
         })
     }
 
-    /// What is said of rooms, and of which of them the extensions are to tell everything.
+    /// What is said of rooms.
     async fn rooms(
         &self,
         plan: &Plan,
         window: Option<&Window>,
         ledger: &mut Ledger<'_>,
         pos: &mut Pos,
-    ) -> Result<(BTreeMap<OwnedRoomId, Room>, BTreeSet<OwnedRoomId>)> {
+    ) -> Result<Rooms> {
         if plan.rooms.is_empty() && plan.others.is_empty() {
-            return Ok((BTreeMap::new(), BTreeSet::new()));
+            return Ok(Rooms::default());
         }
         let user = std::iter::once(&*self.me.user);
         let ignored: BTreeSet<OwnedUserId> = account_data::ignored_by(&self.app.store, user)
@@ -154,12 +182,18 @@ impl Answerer<'_> {
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        let (mut rooms, mut whole) = (self.read_here(plan, window).await?, BTreeSet::new());
+        let mut rooms = Rooms {
+            rooms: self.read_here(plan, window).await?,
+            ..Rooms::default()
+        };
         for (case, said) in cases.iter().zip(said) {
             let Some(said) = said else { continue };
             let room = &case.entry.room;
             if said.whole {
-                whole.insert(room.clone());
+                rooms.whole.insert(room.clone());
+            }
+            if let Some(from) = said.from {
+                rooms.from.insert(room.clone(), from);
             }
             if let Some(told) = said.told {
                 // The members are with the room then.
@@ -167,10 +201,10 @@ impl Answerer<'_> {
                 ledger.add(self.name(case.entry), told, Some(&case.wanted.terms));
             }
             pos.sees(said.seen);
-            rooms.insert(room.clone(), said.room);
+            rooms.rooms.insert(room.clone(), said.room);
         }
         self.fall_behind(plan, window, ledger);
-        Ok((rooms, whole))
+        Ok(rooms)
     }
 
     /// Rooms in which the user has read something, perhaps at another device: how much is unread.
@@ -300,16 +334,17 @@ impl Answerer<'_> {
         subjects
     }
 
+    /// What is told beside rooms. Returns of which rooms there are more receipts.
     async fn extend(
         &self,
         response: &mut Answered,
-        since: Option<&Pos>,
+        (since, late): (Option<&Pos>, Vec<(OwnedRoomId, u8)>),
         window: Option<&Window>,
         subjects: &[Subject<'_>],
         typed: &BTreeSet<OwnedRoomId>,
-    ) -> Result<()> {
+    ) -> Result<Vec<(OwnedRoomId, u8)>> {
         let (app, me, asked) = (self.app, self.me, &self.body.extensions);
-        let told = &mut response.extensions;
+        let (told, mut rest) = (&mut response.extensions, Vec::new());
         if asked.to_device.enabled == Some(true) {
             let limit = asked.to_device.limit;
             let messages = extensions::to_device(app, me, self.tokens, self.to_device, limit);
@@ -327,11 +362,12 @@ impl Answerer<'_> {
             told.account_data = Some(data);
         }
         if asked.receipts.is_on() {
-            told.receipts = Some(extensions::receipts(app, me, subjects).await?);
+            let (receipts, more) = extensions::receipts(app, me, subjects, late).await?;
+            (told.receipts, rest) = (Some(receipts), more);
         }
         if asked.typing.is_on() {
             told.typing = Some(extensions::typing(app, typed, subjects).await?);
         }
-        Ok(())
+        Ok(rest)
     }
 }

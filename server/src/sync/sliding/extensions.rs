@@ -1,14 +1,17 @@
 //! What is told beside rooms: messages to the device, keys, account data, receipts, and who is typing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
-use ruma::{OwnedRoomId, api::client::sync::sync_events::v5::response::ToDevice};
+use ruma::{
+    OwnedRoomId, RoomId, api::client::sync::sync_events::v5::response::ToDevice,
+    events::room::member::MembershipState,
+};
 
 use super::{
     answer::AT_ONCE,
     wanted::{ACCOUNT_DATA, RECEIPTS, TYPING},
-    wire::{self, AccountData, Devices, E2ee, Ephemeral},
+    wire::{self, AccountData, Devices, E2ee, Ephemeral, Threads, ThreadsAsked},
 };
 use crate::{
     account_data,
@@ -17,11 +20,13 @@ use crate::{
     error::Result,
     inbox::token::{Position, Tokens},
     keys,
+    rooms::membership,
     state::App,
     sync::{
         answer::MAX_TO_DEVICE,
         devices::People,
         key_changes, notices,
+        threads::{MAX_UPDATES, Search},
         window::{News, Window},
     },
     to_device::TO_DEVICE,
@@ -29,6 +34,10 @@ use crate::{
 
 /// How many bytes of messages to a device one answer has; the first message comes whatever its size.
 const MAX_TO_DEVICE_BYTES: usize = 1024 * 1024;
+
+/// How many rooms' further receipts wait for the next answer. Of others they are left out: the receipt that was told has more
+/// in it, as one that is of no thread is the first.
+const MAX_LATE: usize = 8;
 
 /// A room that extensions may say something of.
 pub(super) struct Subject<'a> {
@@ -138,14 +147,16 @@ pub(super) async fn account_data(
     Ok(told)
 }
 
-/// Who has read how far.
+/// Who has read how far. There is a place for one event for each room, in which a person has read a message in one way;
+/// what there is no place for is told by the next answer: which rooms that are, and how many of their events were told.
 pub(super) async fn receipts(
     app: &App,
     me: &Device,
     subjects: &[Subject<'_>],
-) -> Result<Ephemeral> {
+    late: Vec<(OwnedRoomId, u8)>,
+) -> Result<(Ephemeral, Vec<(OwnedRoomId, u8)>)> {
     let user = &*me.user;
-    let mut told = Ephemeral::default();
+    let (mut told, mut rest) = (Ephemeral::default(), Vec::new());
     let subjects = subjects.iter().filter(|subject| subject.has(RECEIPTS));
     let reading: Vec<_> = subjects
         .filter(|subject| subject.whole || subject.news.is_some())
@@ -164,12 +175,73 @@ pub(super) async fn receipts(
         .try_collect()
         .await?;
     for (room, events) in read {
-        // There is a place for one event, in which a person has read a message in one way: of two, one is left out.
+        if events.len() > 1 {
+            rest.push((room.clone(), 1));
+        }
         if let Some(event) = events.into_iter().next() {
             told.rooms.insert(room.clone(), event);
         }
     }
-    Ok(told)
+    for (room, before) in late {
+        let has_place = !told.rooms.contains_key(&room);
+        if !is_in(app, me, &room).await? {
+            continue;
+        }
+        let mut events = notices::all_receipts(app, user, &room).await?;
+        let events: Vec<_> = events
+            .drain(usize::from(before).min(events.len())..)
+            .collect();
+        if events.len() > usize::from(has_place) && rest.iter().all(|(other, _)| *other != room) {
+            rest.push((room.clone(), before.saturating_add(u8::from(has_place))));
+        }
+        if let Some(event) = events.into_iter().next().filter(|_| has_place) {
+            told.rooms.insert(room, event);
+        }
+    }
+    rest.truncate(MAX_LATE);
+    Ok((told, rest))
+}
+
+/// Threads with new replies, in all rooms: since a time, or all threads. `told` says from which position on the client is
+/// told all of a room's timeline.
+pub(super) async fn threads(
+    (app, me): (&App, &Device),
+    asked: &ThreadsAsked,
+    since: Option<(&Window, u64)>,
+    told: &BTreeMap<OwnedRoomId, u64>,
+) -> Result<Option<Threads>> {
+    let limit = asked.limit.and_then(|limit| usize::try_from(limit).ok());
+    let search = Search {
+        app,
+        me,
+        since: since.map_or(0, |(_, since)| since),
+        with_roots: asked.include_roots,
+        told,
+        limit: limit.unwrap_or(MAX_UPDATES).clamp(1, MAX_UPDATES),
+    };
+    let (updates, prev_batch) = match since {
+        None => search.everywhere(None).await?,
+        Some((window, _)) => {
+            let mut stretches = Vec::new();
+            for (room, news) in &window.rooms {
+                if let Some((first, last)) = news.bounds()
+                    && is_in(app, me, room).await?
+                {
+                    stretches.push((room.clone(), first - 1, last.saturating_add(1)));
+                }
+            }
+            search.within(stretches.into_iter()).await?
+        }
+    };
+    Ok((!updates.is_empty()).then_some(Threads {
+        updates,
+        prev_batch,
+    }))
+}
+
+async fn is_in(app: &App, me: &Device, room: &RoomId) -> Result<bool> {
+    let member = membership::of(&app.store, &me.user, room).await?;
+    Ok(member.is_some_and(|member| member.state == MembershipState::Join))
 }
 
 /// Who is typing, in the rooms in which that has changed.
@@ -209,7 +281,8 @@ impl wire::Told {
                 .as_ref()
                 .is_none_or(|told| told.global.is_empty() && told.rooms.is_empty())
             && self.receipts.as_ref().is_none_or(is_empty)
-            && self.typing.as_ref().is_none_or(is_empty);
+            && self.typing.as_ref().is_none_or(is_empty)
+            && self.threads.is_none();
         !quiet
     }
 }

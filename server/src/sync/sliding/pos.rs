@@ -2,6 +2,7 @@
 //! connection, so nobody can make one up.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -38,6 +39,12 @@ pub(super) struct Pos {
     pub(super) counts: Vec<u32>,
     /// Members that were told of because they wrote, by a hash; the newest last.
     pub(super) seen: Vec<Seen>,
+    /// When threads were last told, in milliseconds since 1970; 0 if they are not wanted.
+    pub(super) threads: u64,
+    /// Whether something was told that could not be kept.
+    pub(super) unkept: bool,
+    /// Rooms with more receipts than one answer has a place for, and how many of their events were told.
+    pub(super) receipts: Vec<(OwnedRoomId, u8)>,
 }
 
 impl Pos {
@@ -52,8 +59,12 @@ impl Pos {
     /// What the client brings back; `None` if it is not one of this connection.
     pub(super) fn read(text: &str, tokens: &Tokens, connection: Name) -> Option<Self> {
         let seal = seal(tokens, connection);
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(seal.open(text)?).ok()?;
-        postcard::from_bytes(&bytes).ok()
+        decode(seal.open(text)?)
+    }
+
+    /// What a position says that may be anybody's: good for nothing but to look for less.
+    pub(super) fn peek(text: &str) -> Option<Self> {
+        decode(text.rsplit_once('_')?.0)
     }
 
     /// Notes members that were told of.
@@ -71,6 +82,11 @@ impl Pos {
     pub(super) fn forgets(&mut self, room: u32) {
         self.seen.retain(|(of, _)| *of != room);
     }
+}
+
+fn decode(text: &str) -> Option<Pos> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+    postcard::from_bytes(&bytes).ok()
 }
 
 fn seal(tokens: &Tokens, connection: Name) -> Seal {

@@ -9,33 +9,24 @@ use ruma::{
 };
 use serde::Deserialize;
 
-use super::{lists::Entry, pos::Seen, wanted::Wanted, wire};
+use super::{case::Case, pos::Seen, reach::Reach, wire};
 use crate::{
     auth::Device,
-    error::{Error, Result},
-    inbox::{
-        connection::{Terms, Told},
-        token::Tokens,
-    },
+    error::Result,
+    inbox::{connection::Told, token::Tokens},
     push,
     rooms::{
         access::{self, Readable},
-        event::{StoredEvent, TIMELINE, Viewer},
+        event::Viewer,
         position,
-        state::{self, RoomState},
+        relations::Bundler,
+        state::{self, StateEntry},
     },
     state::App,
-    sync::{
-        room::stripped,
-        story::sum_up,
-        timeline::{Source, Tail},
-        window::News,
-    },
+    sync::{room::stripped, summary::sum_up, timeline::Tail},
 };
 
 const MEMBER: &str = "m.room.member";
-/// How many members of a room are remembered to have been told of because they wrote.
-const MAX_MEMBERS: usize = 100;
 
 /// Tells one device of rooms.
 pub(super) struct Teller<'a> {
@@ -48,19 +39,6 @@ pub(super) struct Teller<'a> {
     pub(super) seen: &'a [Seen],
 }
 
-/// A room that is to be told, and what the client knows of it.
-pub(super) struct Case<'a> {
-    pub(super) entry: &'a Entry,
-    pub(super) wanted: &'a Wanted,
-    pub(super) direct: bool,
-    /// What the client was told.
-    pub(super) told: Option<Told>,
-    /// On which terms, if they are remembered.
-    pub(super) before: Option<Terms>,
-    /// What came into the inbox since, if the client has been told of everything before.
-    pub(super) news: Option<&'a News>,
-}
-
 /// What is said of a room.
 #[derive(Default)]
 pub(super) struct Said {
@@ -69,69 +47,10 @@ pub(super) struct Said {
     pub(super) told: Option<Told>,
     /// Whether the extensions are to tell everything of the room.
     pub(super) whole: bool,
+    /// From which position on all of the timeline is told.
+    pub(super) from: Option<u64>,
     /// Members who are told of because they wrote.
     pub(super) seen: Vec<Seen>,
-}
-
-/// A stretch of a room's timeline, and what the client has of the time before it.
-struct Reach {
-    state: Arc<RoomState>,
-    /// Where the user came to be what they are in it.
-    own: u64,
-    /// The last position that the client knows; 0 if it begins anew.
-    from: u64,
-    /// The last position that is told.
-    end: u64,
-    /// Whether they never were in it: they were invited and declined, and learn no more than that.
-    stranger: bool,
-}
-
-impl Case<'_> {
-    /// New events, as far as they were not told.
-    fn events(&self) -> &[u64] {
-        let events = self.news.map_or(&[][..], |news| &news.events);
-        let told = self.told.as_ref().map_or(0, |told| told.up_to);
-        events
-            .split_at_checked(events.partition_point(|position| *position <= told))
-            .map_or(&[], |(_, new)| new)
-    }
-
-    fn is_live(&self) -> bool {
-        self.told.as_ref().is_some_and(|told| told.live)
-    }
-
-    /// Whether more is wanted of the room than the client was told of it.
-    fn asks_more(&self) -> bool {
-        let before = self.before.as_ref();
-        before.is_none_or(|before| self.wanted.exceeds(before))
-    }
-
-    /// Whether an extension is to tell of the room that did not before.
-    fn extends(&self) -> bool {
-        let before = self.before.as_ref().map_or(0, |before| before.extensions);
-        self.wanted.terms.extensions & !before != 0
-    }
-
-    /// Whether the client holds it wrongly for a conversation of two, or for none.
-    fn is_direct_anew(&self) -> bool {
-        let told = self.told.as_ref();
-        told.is_some_and(|told| told.direct != self.direct)
-    }
-
-    /// Whether the client knows all that it wants to know.
-    pub(super) fn is_known(&self) -> bool {
-        self.is_live() && !self.asks_more() && self.events().is_empty() && !self.is_direct_anew()
-    }
-
-    /// Where the client's knowledge ends, if it has any that can be gone on from.
-    fn known_up_to(&self, head: u64) -> Option<u64> {
-        let told = self.told.as_ref()?;
-        match self.events().first() {
-            Some(first) if told.live => Some(told.up_to.max(first - 1)),
-            None if told.live => Some(head),
-            _ => Some(told.up_to),
-        }
-    }
 }
 
 impl Teller<'_> {
@@ -175,7 +94,7 @@ impl Teller<'_> {
         }
         said.room.invite_state = Some(events);
         said.room.membership = Some(entry.membership.state.to_string());
-        said.told = Some(told(case, position, BTreeSet::new()));
+        said.told = Some(case.told(position, BTreeSet::new()));
         Ok(Some(said))
     }
 
@@ -195,6 +114,7 @@ impl Teller<'_> {
         };
         let live = tail.wanted.iter().filter(|(position, _)| is_new(position));
         room.num_live = Some(live.count());
+        said.from = Some(tail.start);
         let first = tail.wanted.first().map_or(u64::MAX, |(first, _)| *first);
         room.unstable_expanded_timeline = !anew && first <= reach.from;
         if !reach.stranger {
@@ -211,12 +131,15 @@ impl Teller<'_> {
             true => self.writers(&tail, &known),
             false => BTreeSet::new(),
         };
-        room.required_state = self.required(case, &reach, &lazy, gap)?;
-        room.timeline = self.timeline(&tail, readable.as_ref())?;
+        let required = required(case, &reach, &lazy, gap, &self.me.user);
+        let readable = self.what_is_readable(case, &reach, readable, &tail, &required);
+        let readable = readable.await?;
+        room.required_state = self.state(&required, readable.as_ref())?;
+        room.timeline = self.timeline(&tail, readable.as_ref()).await?;
         let new: Vec<u32> = lazy.iter().map(|user| self.hash(user.as_str())).collect();
         if gap || !case.is_live() || case.asks_more() || case.is_direct_anew() {
             known.extend(new);
-            said.told = Some(told(case, reach.end, known));
+            said.told = Some(case.told(reach.end, known));
         } else {
             let room = self.room_hash(&case.entry.room);
             said.seen = new.into_iter().map(|member| (room, member)).collect();
@@ -224,138 +147,69 @@ impl Teller<'_> {
         Ok(said)
     }
 
-    /// Up to where the room is told, and from where on: from the beginning, if the user was not in it all the time since.
-    async fn reach(&self, case: &Case<'_>) -> Result<Reach> {
-        let (entry, me) = (case.entry, &*self.me.user);
-        let joined = entry.is_joined();
-        let mut end = match case.events().last() {
-            Some(last) if case.is_live() => *last,
-            _ if joined => self.app.store.head(&TIMELINE, &entry.room).await?,
-            _ => entry.membership.position,
+    /// What may be read of the room, if that decides what is shown of these events: there is something that refers to
+    /// them and that the client does not hear of by itself, or they took the place of what was before the user's time.
+    async fn what_is_readable(
+        &self,
+        case: &Case<'_>,
+        reach: &Reach,
+        known: Option<Readable>,
+        tail: &Tail,
+        required: &[&Arc<StateEntry>],
+    ) -> Result<Option<Readable>> {
+        let is_old = |entry: &&Arc<StateEntry>| {
+            entry.position < reach.own && entry.event().replaced.is_some()
         };
-        let mut state = state::at(self.app, &entry.room, end).await?;
-        let own = |state: &RoomState| {
-            let own = state.get(MEMBER, me.as_str());
-            own.map_or(0, |entry| entry.position)
-        };
-        if joined && !state.is_joined(me) {
-            // They have left since the row was read.
-            end = own(&state);
-            state = state::at(self.app, &entry.room, end).await?;
+        let decides = !reach.stranger
+            && (required.iter().any(is_old)
+                || (tail.limited && Bundler::is_needed(self.app, &tail.wanted).await?));
+        if known.is_some() || !decides {
+            return Ok(known);
         }
-        let own = own(&state);
-        let mut from = case.known_up_to(end).unwrap_or_default().min(end);
-        let unbroken = case.is_live() && case.news.is_none_or(News::unbroken);
-        let throughout = (state.is_joined(me) && own <= from)
-            || (from > 0
-                && unbroken
-                && state::at(self.app, &entry.room, from).await?.is_joined(me));
-        if !throughout {
-            from = 0;
-        }
-        let stranger = !state.is_joined(me)
-            && match access::readable(self.app, me, &entry.room).await {
-                Ok(_) => false,
-                Err(Error::Matrix {
-                    status: http::StatusCode::FORBIDDEN,
-                    ..
-                }) => true,
-                Err(error) => return Err(error),
-            };
-        Ok(Reach {
-            state,
-            own,
-            from,
-            end,
-            stranger,
-        })
+        let (app, room) = (self.app, &case.entry.room);
+        let ignored = self.ignored.clone();
+        let readable = access::readable_without(app, &self.me.user, room, ignored).await?;
+        Ok(Some(readable))
     }
 
-    /// The events, and what may be read, if the user was not in the room all the time.
-    async fn tail(&self, case: &Case<'_>, reach: &Reach) -> Result<(Tail, Option<Readable>)> {
-        let longer = case
-            .before
-            .as_ref()
-            .is_some_and(|before| case.wanted.is_longer_than(before));
-        let end = reach.end;
-        if reach.stranger {
-            let own = [reach.own];
-            let tail = self.read(case, Source::Positions(&own), end).await?;
-            return Ok((tail, None));
-        }
-        if reach.from > 0 && !longer {
-            let first = reach.from + 1;
-            let tail = self.read(case, Source::Span { first, end }, end).await?;
-            return Ok((tail, None));
-        }
-        if reach.state.is_joined(&self.me.user) {
-            // What came since they are in the room needs no look at who may read what.
-            let first = reach.own;
-            let tail = self.read(case, Source::Span { first, end }, end).await?;
-            if tail.limited {
-                return Ok((tail, None));
-            }
-        }
-        let readable = access::readable(self.app, &self.me.user, &case.entry.room).await?;
-        let source = Source::History {
-            end,
-            readable: &readable,
-        };
-        let tail = self.read(case, source, end).await?;
-        Ok((tail, Some(readable)))
-    }
-
-    async fn read(&self, case: &Case<'_>, source: Source<'_>, end: u64) -> Result<Tail> {
-        let wants = |event: &StoredEvent| {
-            event.state_key.is_some() || !self.ignored.contains(&event.sender)
-        };
-        let (store, room) = (&self.app.store, &*case.entry.room);
-        Tail::read(store, room, source, end, case.wanted.limit(), wants).await
-    }
-
-    fn timeline(
+    async fn timeline(
         &self,
         tail: &Tail,
         readable: Option<&Readable>,
     ) -> Result<Vec<Raw<AnySyncTimelineEvent>>> {
         let viewer = Viewer::new(self.app, self.me);
-        let shown = tail.wanted.iter().map(|(position, event)| {
+        let bundles = match readable.filter(|_| tail.limited) {
+            Some(readable) => {
+                let bundler = Bundler::new(self.app, self.me, readable);
+                bundler.bundles(&tail.wanted).await?
+            }
+            None => vec![None; tail.wanted.len()],
+        };
+        let shown = tail.wanted.iter().zip(&bundles);
+        let shown = shown.map(|((position, event), bundle)| {
             let viewer = match readable {
                 Some(readable) => viewer.as_of(readable.membership(*position)),
                 None => viewer,
             };
-            event.to_sync(viewer)
+            event.to_sync(viewer.with(bundle.as_deref()))
         });
         shown.collect()
     }
 
-    fn required(
+    fn state(
         &self,
-        case: &Case<'_>,
-        reach: &Reach,
-        lazy: &BTreeSet<OwnedUserId>,
-        gap: bool,
+        entries: &[&Arc<StateEntry>],
+        readable: Option<&Readable>,
     ) -> Result<Vec<Raw<AnySyncStateEvent>>> {
-        let me = &*self.me.user;
         let viewer = Viewer::new(self.app, self.me);
-        let mut required = Vec::new();
-        let own = |entry: &&Arc<state::StateEntry>| entry.position == reach.own;
-        let entries = reach.state.entries();
-        for entry in entries.filter(|entry| !reach.stranger || own(entry)) {
-            let (event, new) = (entry.event(), entry.position > reach.from);
-            let member = event.target();
-            let loaded = member.is_some_and(|user| lazy.contains(&user))
-                || (new && !gap && case.wanted.is_lazy() && event.is_state(MEMBER));
-            let asked = match (new, &case.before) {
-                (true, _) => case.wanted.asks_for(event, me),
-                (false, Some(before)) => case.wanted.asks_newly_for(event, me, before),
-                (false, None) => case.wanted.asks_for(event, me),
+        let shown = entries.iter().map(|entry| {
+            let viewer = match readable {
+                Some(readable) => viewer.as_of(readable.membership(entry.position)),
+                None => viewer,
             };
-            if asked || loaded {
-                required.push(event.to_sync(viewer)?);
-            }
-        }
-        Ok(required)
+            entry.event().to_sync(viewer)
+        });
+        shown.collect()
     }
 
     /// Those whose names a client needs to show the timeline, and does not know.
@@ -387,16 +241,27 @@ impl Teller<'_> {
     }
 }
 
-/// What is kept of what a client was told.
-fn told(case: &Case<'_>, up_to: u64, members: BTreeSet<u32>) -> Told {
-    let before = case.told.as_ref().filter(|_| !case.asks_more());
-    Told {
-        up_to,
-        live: true,
-        direct: case.direct,
-        terms: before.map_or(case.wanted.terms.id, |told| told.terms),
-        members: members.into_iter().take(MAX_MEMBERS).collect(),
-    }
+/// The state that a client asks for and does not know.
+fn required<'r>(
+    case: &Case<'_>,
+    reach: &'r Reach,
+    lazy: &BTreeSet<OwnedUserId>,
+    gap: bool,
+    me: &UserId,
+) -> Vec<&'r Arc<StateEntry>> {
+    let wanted = |entry: &&Arc<StateEntry>| {
+        let (event, new) = (entry.event(), entry.position > reach.from);
+        let member = event.target();
+        let loaded = member.is_some_and(|user| lazy.contains(&user))
+            || (new && !gap && case.wanted.is_lazy() && event.is_state(MEMBER));
+        let asked = match (new, &case.before) {
+            (true, _) => case.wanted.asks_for(event, me),
+            (false, Some(before)) => case.wanted.asks_newly_for(event, me, before),
+            (false, None) => case.wanted.asks_for(event, me),
+        };
+        (!reach.stranger || entry.position == reach.own) && (asked || loaded)
+    };
+    reach.state.entries().filter(wanted).collect()
 }
 
 /// What the room is called and who is in it, as far as that has changed.

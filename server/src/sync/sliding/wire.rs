@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::BufMut;
+use respite_protocol::api::thread_updates::ThreadUpdates;
 use ruma::{
     OwnedRoomId, OwnedUserId,
     api::{
@@ -89,6 +90,8 @@ pub(super) struct Extensions {
     pub(super) receipts: Scope,
     #[serde(default)]
     pub(super) typing: Scope,
+    #[serde(default, rename = "io.element.msc4360.threads")]
+    pub(super) threads: ThreadsAsked,
 }
 
 /// An extension without settings.
@@ -104,6 +107,15 @@ pub(super) struct ToDeviceAsked {
     pub(super) enabled: Option<bool>,
     pub(super) limit: Option<u64>,
     pub(super) since: Option<String>,
+}
+
+/// Threads with new replies.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct ThreadsAsked {
+    pub(super) enabled: Option<bool>,
+    #[serde(default)]
+    pub(super) include_roots: bool,
+    pub(super) limit: Option<u64>,
 }
 
 /// An extension that is about rooms: of which lists, and which subscribed ones; all, if nothing is said.
@@ -195,6 +207,19 @@ pub(super) struct Told {
     pub(super) receipts: Option<Ephemeral>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) typing: Option<Ephemeral>,
+    #[serde(
+        rename = "io.element.msc4360.threads",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) threads: Option<Threads>,
+}
+
+/// Threads with new replies, of all rooms, and where there are more.
+#[derive(Debug, Serialize)]
+pub(super) struct Threads {
+    pub(super) updates: ThreadUpdates,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prev_batch: Option<String>,
 }
 
 /// Whose devices have changed, and which keys of one's own are left.

@@ -153,6 +153,14 @@ async fn finding(me: &Raw, room: &RoomId, word: &impl Fn(&str) -> String) -> Res
             "v1/mutual_rooms?user_id=%40x:localhost&from={}",
             encoded("mutual")
         ),
+        format!(
+            "unstable/io.element.msc4360/thread_updates?dir=b&from={}",
+            encoded("threads")
+        ),
+        format!(
+            "unstable/io.element.msc4360/thread_updates?dir=b&to={}",
+            encoded("since")
+        ),
         format!("v3/admin/whois/{}", encoded("whois")),
     ] {
         me.get(&path).await?;

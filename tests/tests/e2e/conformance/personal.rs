@@ -127,7 +127,7 @@ async fn each_thread_is_counted_and_read_for_itself() -> Result<()> {
         "{:?}",
         counts().await?
     );
-    reads(&inside[1], json!({ "thread_id": "main" })).await?;
+    reads(&root, json!({ "thread_id": "main" })).await?;
     ensure!(
         counts().await? == (json!(0), json!(1)),
         "{:?}",
@@ -145,6 +145,54 @@ async fn each_thread_is_counted_and_read_for_itself() -> Result<()> {
         "{:?}",
         counts().await?
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_receipt_is_of_the_thread_that_its_event_is_in() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let says = async |how: &str, to: &str| -> Result<String> {
+        let mut content = megolm(&room, "x")?;
+        content["m.relates_to"] = json!({ "rel_type": how, "event_id": to });
+        let sent = nurse.send(&room, "m.room.encrypted", content).await?.ok()?;
+        text_at(&sent, "event_id")
+    };
+    let (root, other) = (nurse.says(&room, "x").await?, nurse.says(&room, "x").await?);
+    let reply = says("m.thread", &root).await?;
+    let vote = says("m.reference", &reply).await?;
+    let edit = says("m.replace", &root).await?;
+    let reads = async |kind: &str, event: &str, thread: Value| {
+        let path = format!("v3/rooms/{room}/receipt/{kind}/{event}");
+        doctor.post(&path, json!({ "thread_id": thread })).await
+    };
+    // The first message of a thread can be read in the thread too, and so can what refers to it.
+    for (event, thread) in [
+        (&root, "main"),
+        (&other, "main"),
+        (&edit, "main"),
+        (&root, root.as_str()),
+        (&reply, root.as_str()),
+        (&vote, root.as_str()),
+        (&edit, root.as_str()),
+    ] {
+        reads("m.read", event, json!(thread)).await?.ok()?;
+        reads("m.read.private", event, json!(thread)).await?.ok()?;
+    }
+    for (event, thread) in [
+        (&reply, "main"),
+        (&vote, "main"),
+        (&other, root.as_str()),
+        (&reply, other.as_str()),
+        (&reply, "$nothing"),
+        (&root, "elsewhere"),
+        (&root, ""),
+    ] {
+        let refused = reads("m.read", event, json!(thread)).await?;
+        refused.refused(400, "M_INVALID_PARAM")?;
+    }
+    let marker = reads("m.fully_read", &root, json!("main")).await?;
+    marker.refused(400, "M_INVALID_PARAM")?;
     Ok(())
 }
 

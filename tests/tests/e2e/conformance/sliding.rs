@@ -388,6 +388,227 @@ async fn whatever_an_extension_tells_ends_the_wait() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_refers_to_a_message_is_shown_with_it_where_the_rest_was_left_out() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let refers = async |how: &str, to: &str| -> Result<String> {
+        let mut content = raw::megolm(&room, "x")?;
+        content["m.relates_to"] = json!({ "rel_type": how, "event_id": to });
+        let sent = nurse.send(&room, "m.room.encrypted", content).await?.ok()?;
+        text_at(&sent, "event_id")
+    };
+    let (root, plain) = (nurse.says(&room, "x").await?, nurse.says(&room, "x").await?);
+    let pos = text_at(&hears(&doctor, None, &all(2)).await?, "pos")?;
+    let first = refers("m.thread", &root).await?;
+    let reply = refers("m.thread", &root).await?;
+    refers("m.replace", &plain).await?;
+    let shown = |told: &Value, event: &str| -> Result<Value> {
+        let timeline = &told["rooms"][&room]["timeline"];
+        let events = timeline.as_array().context("no timeline")?;
+        let found = events.iter().find(|one| one["event_id"] == event);
+        Ok(found.context("it is not told")?["unsigned"]["m.relations"].clone())
+    };
+    // To somebody who opens the room, of whose timeline there is only the end.
+    let told = hears(&doctor, None, &all(5)).await?;
+    ensure!(told["rooms"][&room]["limited"] == true, "{told}");
+    let thread = &shown(&told, &root)?["m.thread"];
+    ensure!(
+        thread["count"] == 2 && thread["latest_event"]["event_id"] == reply.as_str(),
+        "{thread}"
+    );
+    ensure!(thread["current_user_participated"] == false, "{thread}");
+    ensure!(shown(&told, &plain)?["m.replace"].is_object(), "{told}");
+    ensure!(shown(&told, &first)?.is_null(), "{told}");
+    // To somebody who was away for too long.
+    let told = hears(&doctor, Some(&pos), &all(2)).await?;
+    ensure!(told["rooms"][&room]["limited"] == true, "{told}");
+    ensure!(shown(&told, &reply)?.is_null(), "{told}");
+    let pos = text_at(&told, "pos")?;
+    let edit = refers("m.replace", &reply).await?;
+    let told = hears(&doctor, Some(&pos), &all(2)).await?;
+    ensure!(shown(&told, &edit)?.is_null(), "{told}");
+    // And to somebody who scrolls back.
+    let told = hears(&doctor, Some(&text_at(&told, "pos")?), &all(6)).await?;
+    ensure!(
+        told["rooms"][&room]["unstable_expanded_timeline"] == true,
+        "{told}"
+    );
+    ensure!(shown(&told, &reply)?["m.replace"].is_object(), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn somebody_who_read_a_message_in_two_ways_is_told_to_have() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let event = nurse.says(&room, "x").await?;
+    let mut body = all(5);
+    body["extensions"] = json!({ "receipts": { "enabled": true } });
+    let reads = async |body: Value| {
+        let path = format!("v3/rooms/{room}/receipt/m.read/{event}");
+        doctor.post(&path, body).await?.ok()
+    };
+    let threads = |told: &Value| -> Option<Value> {
+        let read = &told["extensions"]["receipts"]["rooms"][&room]["content"][&event];
+        let own = read["m.read"].get(&doctor.user)?;
+        Some(own["thread_id"].clone())
+    };
+    let begun = hears(&nurse, None, &body).await?;
+    reads(json!({})).await?;
+    reads(json!({ "thread_id": "main" })).await?;
+    reads(json!({ "thread_id": event })).await?;
+    // Whether they were there before or have come since.
+    for pos in [None, Some(text_at(&begun, "pos")?)] {
+        let mut told = asks(&nurse, pos.as_deref(), 0, body.clone()).await?.ok()?;
+        let mut heard = Vec::new();
+        while let Some(thread) = threads(&told) {
+            heard.push(thread);
+            let pos = text_at(&told, "pos")?;
+            // It does not wait while there is more to tell.
+            let wait = if heard.len() < 3 { 50_000 } else { 0 };
+            told = asks(&nurse, Some(&pos), wait, body.clone()).await?.ok()?;
+        }
+        let expected = [Value::Null, json!(event), json!("main")];
+        ensure!(heard == expected, "{heard:?}");
+    }
+    Ok(())
+}
+
+const THREADS: &str = "io.element.msc4360.threads";
+
+/// The threads that an answer or a page names, by their rooms.
+fn threads_of(updates: &Value) -> Vec<(String, String)> {
+    let rooms = updates.as_object().into_iter().flatten();
+    let named = rooms.flat_map(|(room, threads)| {
+        let threads = threads.as_object().into_iter().flatten();
+        threads.map(|(root, _)| (room.clone(), root.clone()))
+    });
+    named.collect()
+}
+
+#[tokio::test]
+async fn whoever_comes_back_hears_in_which_threads_there_are_new_replies() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let versions = nurse.get("versions").await?.ok()?;
+    ensure!(
+        versions["unstable_features"]["io.element.msc4360"] == true,
+        "{versions}"
+    );
+    let other = nurse
+        .makes_a_room(json!({ "invite": [doctor.user] }))
+        .await?;
+    doctor.joins(&other).await?;
+    let replies = async |room: &str, root: &str| -> Result<String> {
+        let mut content = raw::megolm(room, "x")?;
+        content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": root });
+        let sent = nurse.send(room, "m.room.encrypted", content).await?.ok()?;
+        text_at(&sent, "event_id")
+    };
+    let mut roots = Vec::new();
+    for room in [&room, &room, &other] {
+        let root = nurse.says(room, "x").await?;
+        replies(room, &root).await?;
+        roots.push((room.clone(), root));
+    }
+    let mut all = roots.clone();
+    all.sort();
+    let body = |limit: u32, threads: Value| {
+        let mut body = json!({ "lists": { "all": {
+            "ranges": [[0, 9]], "timeline_limit": limit, "required_state": [],
+        } } });
+        body["extensions"] = json!({ THREADS: threads });
+        body
+    };
+    let wanted = json!({ "enabled": true, "include_roots": true });
+    let off = hears(&doctor, None, &body(1, json!({}))).await?;
+    ensure!(off["extensions"].get(THREADS).is_none(), "{off}");
+
+    // Who begins is told of all threads, and where there are more.
+    let begun = hears(&doctor, None, &body(1, wanted.clone())).await?;
+    let told = &begun["extensions"][THREADS];
+    let mut named = threads_of(&told["updates"]);
+    named.sort();
+    ensure!(named == all && told.get("prev_batch").is_none(), "{told}");
+    let (first, root) = &roots[0];
+    let shown = &told["updates"][first][root];
+    ensure!(shown["thread_root"]["event_id"] == root.as_str(), "{shown}");
+    let bundled = &shown["thread_root"]["unsigned"]["m.relations"]["m.thread"];
+    ensure!(
+        bundled["count"] == 1 && shown.get("prev_batch").is_none(),
+        "{shown}"
+    );
+    let few = json!({ "enabled": true, "include_roots": true, "limit": 1 });
+    let told = hears(&doctor, None, &body(1, few.clone())).await?;
+    let mut pages = threads_of(&told["extensions"][THREADS]["updates"]);
+    let mut from = told["extensions"][THREADS]["prev_batch"].clone();
+    const PAGES: &str = "unstable/io.element.msc4360/thread_updates?dir=b";
+    while let Some(token) = from.as_str() {
+        let path = format!("{PAGES}&limit=1&from={}", in_query(token));
+        let page = doctor.get(&path).await?.ok()?;
+        pages.extend(threads_of(&page["chunk"]));
+        from = page["next_batch"].clone();
+    }
+    pages.sort();
+    ensure!(pages == all, "{pages:?}");
+
+    // Nothing is said of threads where nothing is new, nor of what the timeline says itself.
+    let pos = text_at(&begun, "pos")?;
+    let quiet = hears(&doctor, Some(&pos), &body(1, wanted.clone())).await?;
+    ensure!(quiet["extensions"].get(THREADS).is_none(), "{quiet}");
+    let plain = json!({ "enabled": true });
+    replies(first, root).await?;
+    let news = hears(&doctor, Some(&pos), &body(5, plain.clone())).await?;
+    ensure!(news["extensions"].get(THREADS).is_none(), "{news}");
+    let news = hears(&doctor, Some(&pos), &body(5, wanted.clone())).await?;
+    let told = &news["extensions"][THREADS]["updates"];
+    ensure!(threads_of(told) == [roots[0].clone()], "{news}");
+
+    // Who missed something is told so, and gets the rest of the thread.
+    let missed = replies(first, root).await?;
+    replies(first, root).await?;
+    nurse.says(first, "x").await?;
+    let news = hears(&doctor, Some(&pos), &body(1, plain)).await?;
+    let told = &news["extensions"][THREADS]["updates"];
+    ensure!(threads_of(told) == [roots[0].clone()], "{news}");
+    let from = text_at(&told[first][root], "prev_batch")?;
+    let path = format!("v1/rooms/{first}/relations/{root}/m.thread?dir=b&limit=1&from={from}");
+    let rest = doctor.get(&path).await?.ok()?;
+    ensure!(ids(&rest["chunk"]) == [missed], "{rest}");
+    let path = format!("{PAGES}&to={}", in_query(&text_at(&news, "pos")?));
+    ensure!(!threads_of(&doctor.get(&path).await?.ok()?["chunk"]).is_empty());
+
+    // A thread ends the wait although its room is on nobody's screen. Strangers hear nothing.
+    let mut body = json!({ "lists": {} });
+    body["extensions"] = json!({ THREADS: wanted });
+    let begun = hears(&doctor, None, &body).await?;
+    let (second, root) = roots[2].clone();
+    let told = woken(
+        &doctor,
+        &text_at(&begun, "pos")?,
+        &body,
+        replies(&second, &root),
+    )
+    .await?;
+    let told = &told["extensions"][THREADS]["updates"];
+    ensure!(threads_of(told) == [(second, root)], "{told}");
+    let stranger = raw::stranger(&practice, "stranger").await?;
+    let page = stranger.get(PAGES).await?.ok()?;
+    ensure!(page == json!({ "chunk": {} }), "{page}");
+    for wrong in [
+        "dir=f",
+        "dir=b&from=there",
+        "dir=b&to=there",
+        "dir=b&limit=many",
+    ] {
+        let path = format!("unstable/io.element.msc4360/thread_updates?{wrong}");
+        let refused = doctor.get(&path).await?;
+        refused.refused(400, "M_INVALID_PARAM")?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_only_wants_keys_hears_of_devices_and_nothing_else() -> Result<()> {
     let practice = Practice::open().await?;
     let (nurse, doctor, room) = together(&practice, "11").await?;

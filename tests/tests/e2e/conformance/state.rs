@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use respite_tests::{
     practice::Practice,
-    raw::{self, text_at},
+    raw::{self, Raw, in_query, text_at},
 };
 use serde_json::{Value, json};
 
@@ -106,6 +106,114 @@ async fn a_changed_setting_tells_what_it_was_before() -> Result<()> {
         "{event}"
     );
     ensure!(event["unsigned"]["age"].is_u64(), "{event}");
+    Ok(())
+}
+
+/// Whatever is shown of a room's state, by its ways: each event with the id that is looked for.
+async fn shown(who: &Raw, room: &str, id: &str) -> Result<Vec<(String, Value)>> {
+    let lazy = json!({ "room": {
+        "state": { "lazy_load_members": true }, "timeline": { "limit": 1 },
+    } });
+    let short = in_query(&json!({ "room": { "timeline": { "limit": 1 } } }).to_string());
+    let body = json!({ "lists": { "all": {
+        "ranges": [[0, 9]], "timeline_limit": 1, "required_state": [["*", "*"]],
+    } } });
+    let mut answers = Vec::new();
+    for path in [
+        format!("v3/rooms/{room}/state"),
+        format!("v3/rooms/{room}/members"),
+        format!("v3/rooms/{room}/messages?dir=b&limit=100"),
+        format!("v3/sync?timeout=0&filter={short}"),
+        format!("v3/sync?timeout=0&filter={}", in_query(&lazy.to_string())),
+        format!("v3/sync?timeout=0&use_state_after=true&filter={short}"),
+    ] {
+        answers.push((path.clone(), who.get(&path).await?.ok()?));
+    }
+    let sliding = "unstable/org.matrix.simplified_msc3575/sync?timeout=0";
+    answers.push((sliding.to_owned(), who.post(sliding, body).await?.ok()?));
+    let mut found = Vec::new();
+    for (path, answer) in answers {
+        let mut rest = vec![answer];
+        while let Some(value) = rest.pop() {
+            if value["event_id"] == id {
+                found.push((path.clone(), value.clone()));
+            }
+            match value {
+                Value::Array(all) => rest.extend(all),
+                Value::Object(all) => rest.extend(all.into_iter().map(|(_, value)| value)),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn what_a_setting_was_before_ones_time_is_not_told() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let visibility = format!("v3/rooms/{room}/state/m.room.history_visibility");
+    let joined = json!({ "history_visibility": "joined" });
+    nurse.put(&visibility, joined).await?.ok()?;
+    let powers = format!("v3/rooms/{room}/state/m.room.power_levels");
+    let own = format!("v3/profile/{}/displayname", nurse.user);
+    nurse
+        .put(&own, json!({ "displayname": "N." }))
+        .await?
+        .ok()?;
+    let mut levels = nurse.get(&powers).await?.ok()?;
+    let mut ids = Vec::new();
+    for level in [60, 70] {
+        levels["invite"] = json!(level);
+        let changed = nurse.put(&powers, levels.clone()).await?.ok()?;
+        ids.push(text_at(&changed, "event_id")?);
+    }
+    let named = nurse
+        .get(&format!(
+            "v3/rooms/{room}/state/m.room.member/{}?format=event",
+            nurse.user
+        ))
+        .await?
+        .ok()?;
+    ids.push(text_at(&named, "event_id")?);
+    let visitor = raw::stranger(&practice, "visitor").await?;
+    let invite = json!({ "user_id": visitor.user });
+    nurse
+        .post(&format!("v3/rooms/{room}/invite"), invite)
+        .await?
+        .ok()?;
+    visitor.joins(&room).await?;
+    nurse.says(&room, "x").await?;
+    let before = |event: &Value| event["unsigned"].get("prev_content").is_some();
+    for id in &ids[1..] {
+        let to_doctor = shown(&doctor, &room, id).await?;
+        ensure!(
+            !to_doctor.is_empty() && to_doctor.iter().all(|(_, event)| before(event)),
+            "{to_doctor:?}"
+        );
+        let to_visitor = shown(&visitor, &room, id).await?;
+        ensure!(to_visitor.len() >= 4, "{to_visitor:?}");
+        ensure!(
+            !to_visitor.iter().any(|(_, event)| before(event)),
+            "{to_visitor:?}"
+        );
+    }
+    // What they were themselves they know, and how it was when they came.
+    let own = format!("v3/rooms/{room}/state/m.room.member/{}", visitor.user);
+    let event = visitor.get(&format!("{own}?format=event")).await?.ok()?;
+    ensure!(
+        event["unsigned"]["prev_content"]["membership"] == "invite",
+        "{event}"
+    );
+    levels["invite"] = json!(80);
+    let changed = nurse.put(&powers, levels).await?.ok()?;
+    let to_visitor = shown(&visitor, &room, &text_at(&changed, "event_id")?).await?;
+    ensure!(
+        to_visitor
+            .iter()
+            .all(|(_, event)| event["unsigned"]["prev_content"]["invite"] == 70),
+        "{to_visitor:?}"
+    );
     Ok(())
 }
 

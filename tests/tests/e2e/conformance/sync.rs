@@ -347,10 +347,37 @@ async fn members_who_are_loaded_lazily_are_those_who_wrote() -> Result<()> {
         .get(&format!("v3/sync?timeout=0&since={since}&filter={filter}"))
         .await?
         .ok()?;
-    ensure!(
-        people(&room_of(&news, &room)["state"]["events"]).contains(&silent.user),
-        "{news}"
-    );
+    let told = |news: &Value| people(&room_of(news, &room)["state"]["events"]);
+    ensure!(told(&news) == [silent.user.clone()], "{news}");
+    // Once: whoever is known is not told of again, unless the client asks for that; another one is.
+    let since = text_at(&news, "next_batch")?;
+    silent.says(&room, "x").await?;
+    others[8].says(&room, "x").await?;
+    let again = async |filter: &str| {
+        let path = format!("v3/sync?timeout=0&since={since}&filter={filter}");
+        doctor.get(&path).await?.ok()
+    };
+    for _ in 0..2 {
+        let news = again(&filter).await?;
+        ensure!(told(&news).is_empty(), "{news}");
+    }
+    let redundant = json!({ "room": { "state": { "lazy_load_members": true, "include_redundant_members": true } } });
+    let news = again(&in_query(&redundant.to_string())).await?;
+    let mut both = vec![silent.user.clone(), others[8].user.clone()];
+    both.sort();
+    ensure!(told(&news) == both, "{news}");
+    let leaves = format!("v3/rooms/{room}/leave");
+    doctor.post(&leaves, json!({})).await?.ok()?;
+    let left = text_at(&again(&filter).await?, "next_batch")?;
+    let invite = json!({ "user_id": doctor.user });
+    let invites = format!("v3/rooms/{room}/invite");
+    nurse.post(&invites, invite).await?.ok()?;
+    doctor.joins(&room).await?;
+    silent.says(&room, "x").await?;
+    // Who comes again knows nobody.
+    let path = format!("v3/sync?timeout=0&since={left}&filter={filter}");
+    let news = doctor.get(&path).await?.ok()?;
+    ensure!(told(&news).contains(&silent.user), "{news}");
     let news = doctor
         .get(&format!("v3/sync?timeout=0&filter={}", in_query("{}")))
         .await?
@@ -364,6 +391,45 @@ async fn members_who_are_loaded_lazily_are_those_who_wrote() -> Result<()> {
         others.iter().all(|other| all.contains(&other.user)),
         "{heard}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_wants_no_timeline_is_told_that_there_is_one() -> Result<()> {
+    let practice = Practice::open().await?;
+    let (nurse, doctor, room) = together(&practice, "11").await?;
+    let filter = json!({ "room": { "timeline": { "limit": 0 } } });
+    let filter = in_query(&filter.to_string());
+    let hears = async |since: Option<&str>| {
+        let since = since.map_or(String::new(), |since| format!("&since={since}"));
+        let path = format!("v3/sync?timeout=0&filter={filter}{since}");
+        doctor.get(&path).await?.ok()
+    };
+    let news = hears(None).await?;
+    let told = room_of(&news, &room);
+    ensure!(
+        told["timeline"]["limited"] == true && ids(&told["timeline"]["events"]).is_empty(),
+        "{told}"
+    );
+    ensure!(
+        kinds(&told["state"]["events"]).contains(&"m.room.create".to_owned()),
+        "{told}"
+    );
+    let said = nurse.says(&room, "x").await?;
+    let path = format!("v3/rooms/{room}/state/m.room.join_rules");
+    let state = nurse.put(&path, json!({ "join_rule": "public" })).await?;
+    let state = text_at(&state.ok()?, "event_id")?;
+    let news = hears(Some(&text_at(&news, "next_batch")?)).await?;
+    let told = room_of(&news, &room);
+    ensure!(
+        told["timeline"]["limited"] == true && ids(&told["timeline"]["events"]).is_empty(),
+        "{told}"
+    );
+    ensure!(ids(&told["state"]["events"]) == [state.clone()], "{told}");
+    let from = text_at(&told["timeline"], "prev_batch")?;
+    let path = format!("v3/rooms/{room}/messages?dir=b&limit=2&from={from}");
+    let before = doctor.get(&path).await?.ok()?;
+    ensure!(ids(&before["chunk"]) == [state, said], "{before}");
     Ok(())
 }
 

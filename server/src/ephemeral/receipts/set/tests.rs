@@ -118,7 +118,7 @@ async fn reading_a_thread_reads_nothing_outside_of_it() {
     };
     let before = unread().await;
     let mut thread = request(&room, Asked::Read, &messages[1]);
-    thread.thread = ReceiptThread::Thread(messages[0].clone());
+    thread.thread = ReceiptThread::Thread(messages[1].clone());
     read(&server, thread).await.unwrap();
     assert_eq!(unread().await, before);
     let mut main = request(&room, Asked::Read, &messages[1]);
