@@ -1,6 +1,8 @@
 //! Binds ruma's endpoint definitions to axum, once: paths, methods and types come from the metadata, and a handler is a
 //! function from the server, a caller and a typed request to a typed response.
 
+mod spelled_out;
+
 use axum::{
     Router,
     body::Body,
@@ -24,6 +26,7 @@ use ruma::{
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+pub use self::spelled_out::{LeavesOut, SpelledOut};
 use crate::{
     auth::Caller,
     error::{Error, Result},

@@ -41,7 +41,8 @@ const FORGET_AT_ONCE: usize = 8;
 /// done; proof given for one action opens no other.
 ///
 /// # Errors
-/// 401 with the ways to go on, when the password is missing or wrong; 429 after too many wrong ones.
+/// 401 with the ways to go on, when the password is missing or wrong; 403 `M_FORBIDDEN` for somebody else's; 429 after too
+/// many wrong ones.
 pub async fn require(app: &App, me: &Device, action: &str, auth: Option<&AuthData>) -> Result<()> {
     let purpose = format!("{action} {}", me.user);
     let session = Session::open(app, &purpose, auth.and_then(AuthData::session));
@@ -49,8 +50,7 @@ pub async fn require(app: &App, me: &Device, action: &str, auth: Option<&AuthDat
         return Err(ask_password(session, None));
     };
     if !names(app, &proof.identifier, &me.user) {
-        let problem = (ErrorKind::Forbidden, "This is somebody else's user name.");
-        return Err(ask_password(session, Some(problem)));
+        return Err(Error::forbidden("This is somebody else's user name."));
     }
     let asker = Asker::Device(&me.device);
     let password = Secret::from(proof.password.clone());

@@ -76,6 +76,9 @@ async fn state_event(
         .map_err(|_| Error::internal("a stored event's content is not JSON"))
 }
 
+/// The position of the event with which a room's creator comes in.
+const CREATOR_IS_IN: u64 = 2;
+
 async fn members(
     app: App,
     me: Device,
@@ -85,7 +88,8 @@ async fn members(
     let state = match &request.at {
         Some(token) => {
             let at = position::parse(&app, &me, &request.room_id, token).await?;
-            readable.state_at(&app, at).await?
+            // Before its creator came in, there was nobody in the room yet.
+            readable.state_at(&app, at.max(CREATOR_IS_IN)).await?
         }
         None => readable.state(&app).await?,
     };

@@ -201,10 +201,11 @@ impl<'a> Answerer<'a> {
                 .events
                 .push(notices::push_rules(app, user).await?);
         }
-        response.device_lists = people.tell(app, user, window.devices).await?;
-        if wants_global(&teller.filter.presence, "m.presence") && !window.presence.is_empty() {
-            response.presence.events = presence::events(app, user, Some(&window.presence)).await?;
+        if wants_global(&teller.filter.presence, "m.presence") {
+            let (changed, met) = (&window.presence, &people.came);
+            response.presence.events = presence::news(app, user, changed, met).await?;
         }
+        response.device_lists = people.tell(app, user, window.devices).await?;
         let position = Position {
             inbox: window.end,
             to_device: since.to_device,
@@ -277,7 +278,7 @@ impl<'a> Answerer<'a> {
                 .push(notices::push_rules(app, user).await?);
         }
         if wants_global(&teller.filter.presence, "m.presence") {
-            response.presence.events = presence::events(app, user, None).await?;
+            response.presence.events = presence::of_everybody(app, user).await?;
         }
         let from = since.filter(|since| *since != Position::NOWHERE);
         let position = Position {
