@@ -185,7 +185,10 @@ async fn all(
 /// The store's.
 pub fn forget_device_in(tx: &mut Tx, user: &UserId, device: &DeviceId) -> Result<(), StoreError> {
     for kind in OF_A_DEVICE {
-        tx.delete(&ACCOUNT_DATA, (user, place(None), format!("{kind}.{device}")));
+        tx.delete(
+            &ACCOUNT_DATA,
+            (user, place(None), format!("{kind}.{device}")),
+        );
     }
     Ok(())
 }

@@ -216,11 +216,9 @@ impl IntoResponse for Error {
             Self::Extended { status, body } => {
                 MatrixError::new(status, ErrorBody::Json(*body)).try_into_http_response()
             }
-            Self::Interactive(info) => {
-                ruma::api::client::uiaa::UiaaResponse::AuthResponse(*info)
-                    .try_into_http_response()
-                    .map(|answer| answer.map(with_completed))
-            }
+            Self::Interactive(info) => ruma::api::client::uiaa::UiaaResponse::AuthResponse(*info)
+                .try_into_http_response()
+                .map(|answer| answer.map(with_completed)),
         };
         match built {
             Ok(response) => response.map(Body::from),

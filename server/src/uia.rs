@@ -145,7 +145,10 @@ impl Session {
             (expires > app.clock.millis()).then(|| (id.to_owned(), expires))
         });
         let is_known = known.is_some();
-        let foreign = !is_known && id.and_then(ends).is_some_and(|end| end > app.clock.millis());
+        let foreign = !is_known
+            && id
+                .and_then(ends)
+                .is_some_and(|end| end > app.clock.millis());
         let (id, expires) = known.unwrap_or_else(|| {
             let expires = app.clock.after(SESSION_LIFETIME);
             let place = format!("{expires}_{}", app.random.text(RANDOM_LETTERS));

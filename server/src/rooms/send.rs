@@ -175,7 +175,9 @@ fn never_fits(state: &RoomState, kind: &str, content: &CanonicalJsonObject) -> R
     let users = content.get("users").and_then(|users| users.as_object());
     if let Some(users) = users.filter(|_| kind == "m.room.power_levels")
         && let Some(creators) = state.power_levels().rules.privileged_creators
-        && creators.iter().any(|user| users.contains_key(user.as_str()))
+        && creators
+            .iter()
+            .any(|user| users.contains_key(user.as_str()))
     {
         return Err(Error::invalid_param(
             "Who created this room has all powers in it: leave them out of its power levels.",

@@ -12,7 +12,8 @@ use ruma::{
         sync::sync_events::{
             UnreadNotificationsCount,
             v3::{
-                InviteState, InvitedRoom, JoinedRoom, KnockState, KnockedRoom, LeftRoom, Rooms, State,
+                InviteState, InvitedRoom, JoinedRoom, KnockState, KnockedRoom, LeftRoom, Rooms,
+                State,
             },
         },
     },

@@ -13,7 +13,6 @@ use ruma::{
     room_version_rules::RoomVersionRules,
     serde::Raw,
 };
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
@@ -172,9 +171,6 @@ impl<'a> Story<'a> {
             let after = state::at(self.teller.app, self.room, self.end).await?;
             if self.joined {
                 summary = sum_up(&after, me);
-                if is_named(&after) {
-                    summary.heroes.clear();
-                }
             } else {
                 people.lose(me, after.joined());
             }
@@ -357,17 +353,6 @@ fn came_in(tail: &Tail, user: &UserId) -> bool {
         event.state_key.as_deref() == Some(user.as_str())
             && event.membership() == Some(MembershipState::Join)
     })
-}
-
-/// Whether a room is called something else than after people.
-fn is_named(state: &RoomState) -> bool {
-    #[derive(Deserialize)]
-    struct Named {
-        #[serde(alias = "alias")]
-        name: String,
-    }
-    let says = |kind| state.content(kind).is_some_and(|it: Named| !it.name.is_empty());
-    says("m.room.name") || says("m.room.canonical_alias")
 }
 
 /// Who is in a room, and after whom it is called.

@@ -58,7 +58,9 @@ impl OutgoingResponse for Answered {
         change(&mut answer, "rooms", |rooms| {
             for kind in ["join", "leave"] {
                 change(rooms, kind, |rooms| {
-                    rooms.values_mut().try_for_each(|room| room.change(spell_out))
+                    rooms
+                        .values_mut()
+                        .try_for_each(|room| room.change(spell_out))
                 })?;
             }
             Ok(())
@@ -126,7 +128,10 @@ fn spell_out(room: &mut Parts<'_>) -> serde_json::Result<()> {
         }
         Ok(())
     })?;
-    if !["state", "state_after"].iter().any(|name| room.contains_key(*name)) {
+    if !["state", "state_after"]
+        .iter()
+        .any(|name| room.contains_key(*name))
+    {
         let none = to_raw_value(&json!({ "events": [] }))?;
         room.insert("state".to_owned(), Part::Ours(none));
     }
