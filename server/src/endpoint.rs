@@ -236,6 +236,11 @@ fn malformed(error: &FromHttpRequestError) -> Error {
             }
         }
         FromHttpRequestError::Deserialization(DeserializationError::Utf8(_)) => not_utf8(),
+        FromHttpRequestError::Deserialization(DeserializationError::Query(error))
+            if error.to_string().starts_with("missing field") =>
+        {
+            Error::missing_param("The address lacks a parameter.")
+        }
         FromHttpRequestError::Deserialization(DeserializationError::Query(_)) => {
             Error::invalid_param("A part of the address is missing or has the wrong form.")
         }

@@ -79,16 +79,7 @@ async fn set(
     if me.user != request.user_id {
         return Err(Error::forbidden("You can only say this of yourself."));
     }
-    let known = [
-        PresenceState::Online,
-        PresenceState::Unavailable,
-        PresenceState::Offline,
-    ];
-    if !known.contains(&request.presence) {
-        return Err(Error::invalid_param(
-            "One is online, unavailable or offline.",
-        ));
-    }
+    is_known(&request.presence)?;
     if app.config.presence.enabled {
         write(&app, &me.user, &request.presence).await?;
     }
@@ -121,6 +112,24 @@ async fn get(
     response.last_active_ago = Some(Duration::from_millis(ago));
     response.currently_active = Some(!present.idle);
     Ok(response)
+}
+
+/// Whether this is something that one can be.
+///
+/// # Errors
+/// 400 `M_INVALID_PARAM` if not.
+pub fn is_known(asked: &PresenceState) -> Result<()> {
+    let known = [
+        PresenceState::Online,
+        PresenceState::Unavailable,
+        PresenceState::Offline,
+    ];
+    match known.contains(asked) {
+        true => Ok(()),
+        false => Err(Error::invalid_param(
+            "One is online, unavailable or offline.",
+        )),
+    }
 }
 
 /// Somebody's client asks for news, and says what that means: nothing, if it does so of its own accord.

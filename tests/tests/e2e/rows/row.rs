@@ -110,6 +110,23 @@ impl Row {
         }
     }
 
+    /// Whether its path is of this form: a part in braces stands for any.
+    pub(super) fn is_at(&self, form: &str) -> bool {
+        let below = match self.path.starts_with('/') {
+            true => self.path.clone(),
+            false => format!("/_matrix/client/{}", self.path),
+        };
+        let path = below.split('?').next().unwrap_or_default();
+        let (mut parts, mut forms) = (path.split('/'), form.split('/'));
+        loop {
+            match (parts.next(), forms.next()) {
+                (None, None) => return true,
+                (Some(part), Some(form)) if part == form || form.starts_with('{') => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// The bytes that go along.
     pub(super) fn bytes(&self) -> Option<Vec<u8>> {
         match &self.body {
