@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{DeviceId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
@@ -28,6 +28,12 @@ pub const MAX_CONTENT_BYTES: usize = 64 * 1024;
 pub const MAX_TYPES: usize = 200;
 /// How many rows are read at once.
 const PAGE: usize = 500;
+
+/// Under which names, a dot and a device's id clients keep whether that device rings.
+const OF_A_DEVICE: [&str; 2] = [
+    "m.local_notification_settings",
+    "org.matrix.msc3890.local_notification_settings",
+];
 
 /// Under which names clients say whether somebody wants invitations.
 const INVITE_PERMISSION: [&str; 2] = [
@@ -171,6 +177,20 @@ async fn all(
         .into_iter()
         .map(|((_, _, kind), json)| (kind, json))
         .collect())
+}
+
+/// Forgets what was set for one device, which is gone. Nobody else needs to hear of it.
+///
+/// # Errors
+/// The store's.
+pub fn forget_device_in(tx: &mut Tx, user: &UserId, device: &DeviceId) -> Result<(), StoreError> {
+    for kind in OF_A_DEVICE {
+        tx.delete(
+            &ACCOUNT_DATA,
+            (user, place(None), format!("{kind}.{device}")),
+        );
+    }
+    Ok(())
 }
 
 /// Whether somebody wants no invitations.

@@ -33,6 +33,7 @@ pub use self::{
 };
 use crate::{
     error::{Error, Result},
+    limits::Rate,
     state::App,
     store::Table,
 };
@@ -265,7 +266,9 @@ impl FromRequestParts<App> for Device {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        Self::authenticate(app, parts).await
+        let device = Self::authenticate(app, parts).await?;
+        count(app, &device)?;
+        Ok(device)
     }
 }
 
@@ -273,8 +276,16 @@ impl FromRequestParts<App> for Active {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        Self::authenticate(app, parts).await
+        let device = Self::authenticate(app, parts).await?;
+        count(app, &device)?;
+        Ok(device)
     }
+}
+
+/// Counts a request among those of its user.
+fn count(app: &App, device: &Device) -> Result<()> {
+    let rate = Rate::requests(&app.config.limits);
+    app.limiter.take(&app.clock, rate, device.user.as_str())
 }
 
 /// The token of the `Authorization` header. Tokens in the query string end up in other people's logs: they are not taken.

@@ -1,5 +1,7 @@
 //! The devices of an account: seeing them, and removing them with everything that belongs to them.
 
+use std::collections::BTreeSet;
+
 use axum::Router;
 use ruma::{
     DeviceId, OwnedDeviceId, UserId,
@@ -9,6 +11,7 @@ use ruma::{
 };
 
 use crate::{
+    account_data,
     auth::{self, DEVICES, Device},
     clock::Random,
     endpoint::endpoint,
@@ -78,6 +81,7 @@ pub async fn delete_each_in(
             inbox::trim::forget_device_in(tx, user, device);
             inbox::connection::forget_device_in(tx, user, device).await?;
             push::forget_device_in(tx, user, device).await?;
+            account_data::forget_device_in(tx, user, device)?;
             deleted = true;
         } else if keys::forget_dehydrated_in(tx, app, user, Some(&**device))
             .await?
@@ -131,7 +135,8 @@ async fn delete(
     me: Device,
     request: delete_device::v3::Request,
 ) -> Result<delete_device::v3::Response> {
-    uia::require(&app, &me, "delete devices", request.auth.as_ref()).await?;
+    let action = deletion_of(std::slice::from_ref(&request.device_id));
+    uia::require(&app, &me, &action, request.auth.as_ref()).await?;
     delete_all(&app, &me.user, &[request.device_id]).await?;
     Ok(delete_device::v3::Response::new())
 }
@@ -146,9 +151,17 @@ async fn delete_several(
             "These are more devices than an account can have.",
         ));
     }
-    uia::require(&app, &me, "delete devices", request.auth.as_ref()).await?;
+    let action = deletion_of(&request.devices);
+    uia::require(&app, &me, &action, request.auth.as_ref()).await?;
     delete_all(&app, &me.user, &request.devices).await?;
     Ok(delete_devices::v3::Response::new())
+}
+
+/// What somebody proves who they are for: that these devices go, and no others.
+fn deletion_of(devices: &[OwnedDeviceId]) -> String {
+    let devices: BTreeSet<&str> = devices.iter().map(|device| device.as_str()).collect();
+    let devices: Vec<&str> = devices.into_iter().collect();
+    format!("delete devices {devices:?}")
 }
 
 async fn known(app: &App, me: &Device, device: &DeviceId) -> Result<()> {

@@ -26,10 +26,11 @@ use ruma::{
     },
     profile::ProfileFieldName,
 };
+use serde_json::{Map, Value, json};
 
 use crate::{
     auth::{Anyone, Device},
-    endpoint::endpoint,
+    endpoint::{LeavesOut, SpelledOut, endpoint},
     error::{Error, Result},
     rooms::version::SUPPORTED,
     state::App,
@@ -80,8 +81,8 @@ async fn versions(
 async fn capabilities(
     app: App,
     me: Device,
-    _: get_capabilities::v3::Request,
-) -> Result<get_capabilities::v3::Response> {
+    _: SpelledOut<get_capabilities::v3::Request>,
+) -> Result<SpelledOut<get_capabilities::v3::Response>> {
     let mut capabilities = Capabilities::new();
     capabilities.room_versions = RoomVersionsCapability::new(
         app.config.rooms.default_version.clone(),
@@ -106,7 +107,7 @@ async fn capabilities(
         role: me.role,
     };
     let set = [
-        ("m.set_avatar_url", serde_json::json!({ "enabled": false })),
+        ("m.set_avatar_url", json!({ "enabled": false })),
         (
             CAPABILITY,
             serde_json::to_value(therapy).map_err(Error::internal)?,
@@ -115,7 +116,19 @@ async fn capabilities(
     for (name, value) in set {
         capabilities.set(name, value).map_err(Error::internal)?;
     }
-    Ok(get_capabilities::v3::Response::new(capabilities))
+    Ok(SpelledOut(get_capabilities::v3::Response::new(
+        capabilities,
+    )))
+}
+
+impl LeavesOut for get_capabilities::v3::Response {
+    fn spell_out(answer: &mut Map<String, Value>) {
+        let capabilities = answer.get_mut("capabilities");
+        if let Some(capabilities) = capabilities.and_then(Value::as_object_mut) {
+            let password = capabilities.entry("m.change_password");
+            password.or_insert_with(|| json!({ "enabled": true }));
+        }
+    }
 }
 
 /// Only told when it is known: otherwise clients go on using the address that they came to.

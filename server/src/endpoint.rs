@@ -1,6 +1,8 @@
 //! Binds ruma's endpoint definitions to axum, once: paths, methods and types come from the metadata, and a handler is a
 //! function from the server, a caller and a typed request to a typed response.
 
+mod spelled_out;
+
 use axum::{
     Router,
     body::Body,
@@ -24,6 +26,7 @@ use ruma::{
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+pub use self::spelled_out::{LeavesOut, SpelledOut};
 use crate::{
     auth::Caller,
     error::{Error, Result},
@@ -233,6 +236,11 @@ fn malformed(error: &FromHttpRequestError) -> Error {
             }
         }
         FromHttpRequestError::Deserialization(DeserializationError::Utf8(_)) => not_utf8(),
+        FromHttpRequestError::Deserialization(DeserializationError::Query(error))
+            if error.to_string().starts_with("missing field") =>
+        {
+            Error::missing_param("The address lacks a parameter.")
+        }
         FromHttpRequestError::Deserialization(DeserializationError::Query(_)) => {
             Error::invalid_param("A part of the address is missing or has the wrong form.")
         }

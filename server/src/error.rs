@@ -17,7 +17,7 @@ use ruma::api::{
         StandardErrorBody, UnknownTokenErrorData,
     },
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::store::StoreError;
 
@@ -192,6 +192,15 @@ impl From<Refusal> for Error {
     }
 }
 
+/// Clients look which stages are completed even where none is.
+fn with_completed(body: Vec<u8>) -> Vec<u8> {
+    let Ok(mut answer) = serde_json::from_slice::<Map<String, Value>>(&body) else {
+        return body;
+    };
+    answer.entry("completed").or_insert_with(|| json!([]));
+    serde_json::to_vec(&answer).unwrap_or(body)
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let built = match self {
@@ -207,9 +216,9 @@ impl IntoResponse for Error {
             Self::Extended { status, body } => {
                 MatrixError::new(status, ErrorBody::Json(*body)).try_into_http_response()
             }
-            Self::Interactive(info) => {
-                ruma::api::client::uiaa::UiaaResponse::AuthResponse(*info).try_into_http_response()
-            }
+            Self::Interactive(info) => ruma::api::client::uiaa::UiaaResponse::AuthResponse(*info)
+                .try_into_http_response()
+                .map(|answer| answer.map(with_completed)),
         };
         match built {
             Ok(response) => response.map(Body::from),

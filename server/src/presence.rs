@@ -79,16 +79,7 @@ async fn set(
     if me.user != request.user_id {
         return Err(Error::forbidden("You can only say this of yourself."));
     }
-    let known = [
-        PresenceState::Online,
-        PresenceState::Unavailable,
-        PresenceState::Offline,
-    ];
-    if !known.contains(&request.presence) {
-        return Err(Error::invalid_param(
-            "One is online, unavailable or offline.",
-        ));
-    }
+    is_known(&request.presence)?;
     if app.config.presence.enabled {
         write(&app, &me.user, &request.presence).await?;
     }
@@ -121,6 +112,24 @@ async fn get(
     response.last_active_ago = Some(Duration::from_millis(ago));
     response.currently_active = Some(!present.idle);
     Ok(response)
+}
+
+/// Whether this is something that one can be.
+///
+/// # Errors
+/// 400 `M_INVALID_PARAM` if not.
+pub fn is_known(asked: &PresenceState) -> Result<()> {
+    let known = [
+        PresenceState::Online,
+        PresenceState::Unavailable,
+        PresenceState::Offline,
+    ];
+    match known.contains(asked) {
+        true => Ok(()),
+        false => Err(Error::invalid_param(
+            "One is online, unavailable or offline.",
+        )),
+    }
 }
 
 /// Somebody's client asks for news, and says what that means: nothing, if it does so of its own accord.
@@ -182,32 +191,50 @@ fn replace_in(
     Ok(())
 }
 
-/// How these people are, for a client that is told so: all who share a room with a user, or those whose presence has changed.
+/// How all those are who share a room with a user, for a client that begins.
 ///
 /// # Errors
 /// The store's.
-pub async fn events(
-    app: &App,
-    user: &UserId,
-    changed: Option<&BTreeSet<OwnedUserId>>,
-) -> Result<Vec<Raw<PresenceEvent>>> {
+pub async fn of_everybody(app: &App, user: &UserId) -> Result<Vec<Raw<PresenceEvent>>> {
     if !app.config.presence.enabled {
         return Ok(Vec::new());
     }
-    let everybody;
-    let people = match changed {
-        Some(changed) => changed,
-        None => {
-            everybody = membership::neighbours(app, user).await?;
-            &everybody
-        }
-    };
-    let found = app.store.get_many(&PRESENCE, people).await?;
+    let everybody = membership::neighbours(app, user).await?;
+    shown(app, everybody.iter(), &BTreeSet::new()).await
+}
+
+/// How those are whose presence has `changed`, and those of whom a user `met` who share a room with them now.
+///
+/// # Errors
+/// The store's.
+pub async fn news(
+    app: &App,
+    user: &UserId,
+    changed: &BTreeSet<OwnedUserId>,
+    met: &BTreeSet<OwnedUserId>,
+) -> Result<Vec<Raw<PresenceEvent>>> {
+    if !app.config.presence.enabled || (changed.is_empty() && met.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let mut people = changed.clone();
+    if !met.is_empty() {
+        let neighbours = membership::neighbours(app, user).await?;
+        people.extend(met.intersection(&neighbours).cloned());
+    }
+    shown(app, people.iter(), changed).await
+}
+
+async fn shown(
+    app: &App,
+    people: impl Iterator<Item = &OwnedUserId> + Clone,
+    changed: &BTreeSet<OwnedUserId>,
+) -> Result<Vec<Raw<PresenceEvent>>> {
+    let found = app.store.get_many(&PRESENCE, people.clone()).await?;
     let now = app.clock.millis();
     let mut events = Vec::new();
-    for (person, present) in people.iter().zip(found) {
-        // Who begins takes everybody for offline of whom nothing is said.
-        if present.is_none() && changed.is_none() {
+    for (person, present) in people.zip(found) {
+        // A client takes those for offline of whom it has heard nothing.
+        if present.is_none() && !changed.contains(person) {
             continue;
         }
         let state = present.map_or(PresenceState::Offline, Present::state);

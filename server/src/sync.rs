@@ -68,6 +68,7 @@ pub fn router() -> Router<App> {
 }
 
 async fn sync(app: App, me: Device, Asked(request): Asked) -> Result<Answered> {
+    presence::is_known(&request.set_presence)?;
     presence::seen(&app, &me.user, &request.set_presence).await?;
     let tokens = Tokens::of(&app, &me);
     let since = request.since.as_deref();

@@ -41,16 +41,21 @@ const FORGET_AT_ONCE: usize = 8;
 /// done; proof given for one action opens no other.
 ///
 /// # Errors
-/// 401 with the ways to go on, when the password is missing or wrong; 429 after too many wrong ones.
+/// 401 with the ways to go on, when the password is missing or wrong; 403 `M_FORBIDDEN` for somebody else's, or in a session
+/// for another action; 429 after too many wrong ones.
 pub async fn require(app: &App, me: &Device, action: &str, auth: Option<&AuthData>) -> Result<()> {
     let purpose = format!("{action} {}", me.user);
     let session = Session::open(app, &purpose, auth.and_then(AuthData::session));
     let Some(AuthData::Password(proof)) = auth else {
         return Err(ask_password(session, None));
     };
+    if session.foreign {
+        return Err(Error::forbidden(
+            "This proof was begun for something else. Begin again.",
+        ));
+    }
     if !names(app, &proof.identifier, &me.user) {
-        let problem = (ErrorKind::Forbidden, "This is somebody else's user name.");
-        return Err(ask_password(session, Some(problem)));
+        return Err(Error::forbidden("This is somebody else's user name."));
     }
     let asker = Asker::Device(&me.device);
     let password = Secret::from(proof.password.clone());
@@ -102,6 +107,11 @@ fn names(app: &App, identifier: &UserIdentifier, user: &UserId) -> bool {
         .is_ok_and(|named| named == user)
 }
 
+/// When a session is over, by its id.
+fn ends(id: &str) -> Option<u64> {
+    id.split('_').next()?.parse().ok()
+}
+
 /// An interactive authentication under way.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -112,6 +122,8 @@ pub struct Session {
     expires: u64,
     /// The client names it: it has been told the id.
     known: bool,
+    /// The client names another one, which is not over.
+    foreign: bool,
     kept: bool,
 }
 
@@ -129,10 +141,14 @@ impl Session {
     pub fn open(app: &App, purpose: &str, id: Option<&str>) -> Self {
         let seal = app.seals.interactive.of(purpose);
         let known = id.and_then(|id| {
-            let expires = seal.open(id)?.split('_').next()?.parse().ok()?;
+            let expires = ends(seal.open(id)?)?;
             (expires > app.clock.millis()).then(|| (id.to_owned(), expires))
         });
         let is_known = known.is_some();
+        let foreign = !is_known
+            && id
+                .and_then(ends)
+                .is_some_and(|end| end > app.clock.millis());
         let (id, expires) = known.unwrap_or_else(|| {
             let expires = app.clock.after(SESSION_LIFETIME);
             let place = format!("{expires}_{}", app.random.text(RANDOM_LETTERS));
@@ -143,6 +159,7 @@ impl Session {
             proved: Proved::default(),
             expires,
             known: is_known,
+            foreign,
             kept: false,
         }
     }

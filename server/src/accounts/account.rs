@@ -10,11 +10,12 @@ use ruma::{
     },
     authentication::TokenType,
 };
+use serde_json::{Map, Value, json};
 
 use super::{log_out_everywhere, set_password};
 use crate::{
     auth::{Device, Secret, check_quality},
-    endpoint::endpoint,
+    endpoint::{LeavesOut, SpelledOut, endpoint},
     error::{Error, Result},
     state::App,
     uia,
@@ -71,9 +72,15 @@ async fn deactivate(
 async fn contact_data(
     _: App,
     _: Device,
-    _: get_3pids::v3::Request,
-) -> Result<get_3pids::v3::Response> {
-    Ok(get_3pids::v3::Response::new(Vec::new()))
+    _: SpelledOut<get_3pids::v3::Request>,
+) -> Result<SpelledOut<get_3pids::v3::Response>> {
+    Ok(SpelledOut(get_3pids::v3::Response::new(Vec::new())))
+}
+
+impl LeavesOut for get_3pids::v3::Response {
+    fn spell_out(answer: &mut Map<String, Value>) {
+        answer.entry("threepids").or_insert_with(|| json!([]));
+    }
 }
 
 /// A token for somebody else's service. Such services ask over federation whose it is; there is none here, so that nothing

@@ -53,9 +53,6 @@ async fn in_inbox(store: &Store, user: &UserId, room_id: &RoomId, until: u64) ->
         };
         before = *oldest;
     }
-    if before <= 1 {
-        return Ok(0);
-    }
     let mut after = until;
     for _ in 0..MAX_SEARCHED / PAGE {
         let page = store.after(&INBOX, user, after, PAGE).await?;

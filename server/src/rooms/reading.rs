@@ -12,7 +12,7 @@ use ruma::{
     serde::Raw,
 };
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     access::{Readable, joined, readable},
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     auth::Device,
-    endpoint::{endpoint, endpoint_at},
+    endpoint::{LeavesOut, SpelledOut, endpoint, endpoint_at},
     error::{Error, Result},
     state::App,
 };
@@ -88,6 +88,9 @@ async fn state_event(
         .map_err(|_| Error::internal("a stored event's content is not JSON"))
 }
 
+/// The position of the event with which a room's creator comes in.
+const CREATOR_IS_IN: u64 = 2;
+
 async fn members(
     app: App,
     me: Device,
@@ -97,7 +100,8 @@ async fn members(
     let state = match &request.at {
         Some(token) => {
             let at = position::parse(&app, &me, &request.room_id, token).await?;
-            readable.state_at(&app, at).await?
+            // Before its creator came in, there was nobody in the room yet.
+            readable.state_at(&app, at.max(CREATOR_IS_IN)).await?
         }
         None => readable.state(&app).await?,
     };
@@ -129,8 +133,8 @@ struct Named {
 async fn joined_members(
     app: App,
     me: Device,
-    request: joined_members::v3::Request,
-) -> Result<joined_members::v3::Response> {
+    SpelledOut(request): SpelledOut<joined_members::v3::Request>,
+) -> Result<SpelledOut<joined_members::v3::Response>> {
     let state = joined(&app, &me.user, &request.room_id).await?.state;
     let mut members = BTreeMap::new();
     for user in state.joined() {
@@ -141,5 +145,17 @@ async fn joined_members(
             .and_then(|named: Named| named.displayname);
         members.insert(user.clone(), member);
     }
-    Ok(joined_members::v3::Response::new(members))
+    Ok(SpelledOut(joined_members::v3::Response::new(members)))
+}
+
+impl LeavesOut for joined_members::v3::Response {
+    fn spell_out(answer: &mut Map<String, Value>) {
+        let members = answer.get_mut("joined").and_then(Value::as_object_mut);
+        let members = members.into_iter().flat_map(Map::values_mut);
+        for member in members.filter_map(Value::as_object_mut) {
+            for field in ["avatar_url", "display_name"] {
+                member.entry(field).or_insert(Value::Null);
+            }
+        }
+    }
 }

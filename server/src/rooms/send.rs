@@ -116,6 +116,7 @@ async fn send_state(
             content = with_pseudonym(&app, &me, &key, content).await?;
         }
     }
+    never_fits(&state, &kind, &content)?;
     aliases::check(&app, &state, &kind, &content).await?;
     if let Some(invited) = invited(&kind, &key, &content) {
         membership::wants_invitations(&app.store, invited).await?;
@@ -164,6 +165,25 @@ fn may_come_in(state: &RoomState, user: &UserId) -> bool {
             state.join_rule(),
             JoinRuleKind::Invite | JoinRuleKind::Private
         )
+}
+
+/// Refuses what no power in the room would allow.
+fn never_fits(state: &RoomState, kind: &str, content: &CanonicalJsonObject) -> Result<()> {
+    if kind == "m.room.create" {
+        return Err(Error::invalid_param("A room is created only once."));
+    }
+    let users = content.get("users").and_then(|users| users.as_object());
+    if let Some(users) = users.filter(|_| kind == "m.room.power_levels")
+        && let Some(creators) = state.power_levels().rules.privileged_creators
+        && creators
+            .iter()
+            .any(|user| users.contains_key(user.as_str()))
+    {
+        return Err(Error::invalid_param(
+            "Who created this room has all powers in it: leave them out of its power levels.",
+        ));
+    }
+    Ok(())
 }
 
 /// Whom a state event would invite.

@@ -191,10 +191,11 @@ impl<'a> Answerer<'a> {
                 .events
                 .push(notices::push_rules(app, user).await?);
         }
-        response.device_lists = telling.people.tell(app, user, window.devices).await?;
-        if wants_global(&teller.filter.presence, "m.presence") && !window.presence.is_empty() {
-            response.presence.events = presence::events(app, user, Some(&window.presence)).await?;
+        if wants_global(&teller.filter.presence, "m.presence") {
+            let (changed, met) = (&window.presence, &telling.people.came);
+            response.presence.events = presence::news(app, user, changed, met).await?;
         }
+        response.device_lists = telling.people.tell(app, user, window.devices).await?;
         let position = Position {
             inbox: window.end,
             to_device: since.to_device,

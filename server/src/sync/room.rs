@@ -11,7 +11,10 @@ use ruma::{
         filter::FilterDefinition,
         sync::sync_events::{
             UnreadNotificationsCount,
-            v3::{InviteState, InvitedRoom, JoinedRoom, KnockState, KnockedRoom, LeftRoom, Rooms},
+            v3::{
+                InviteState, InvitedRoom, JoinedRoom, KnockState, KnockedRoom, LeftRoom, Rooms,
+                State,
+            },
         },
     },
     events::{AnyStrippedStateEvent, room::member::MembershipState},
@@ -33,7 +36,7 @@ use crate::{
     push::{self, Unread},
     rooms::{
         event::TIMELINE,
-        membership::Membership,
+        membership::{self, Membership},
         state::{self, ROOMS, StateEntry},
     },
     state::App,
@@ -89,8 +92,8 @@ pub(super) enum Extent<'a> {
 }
 
 impl Teller<'_> {
-    /// Adds a room to an answer, where the user's membership wants it to be. A room that is being deleted at this moment
-    /// is left out: the inbox will say so.
+    /// Adds a room to an answer, where the user's membership wants it to be. A room that is being deleted or forgotten at this
+    /// moment is left out: the inbox will say so.
     pub(super) async fn tell(
         &self,
         room: &RoomId,
@@ -99,9 +102,17 @@ impl Teller<'_> {
         telling: &mut Telling,
     ) -> Result<()> {
         match self.try_tell(room, membership, extent, telling).await {
-            Err(_) if self.app.store.get(&ROOMS, room).await?.is_none() => Ok(()),
+            Err(_) if self.is_gone(room).await? => Ok(()),
             told => told,
         }
+    }
+
+    async fn is_gone(&self, room: &RoomId) -> Result<bool> {
+        let store = &self.app.store;
+        Ok(store.get(&ROOMS, room).await?.is_none()
+            || membership::of(store, &self.me.user, room)
+                .await?
+                .is_none_or(|now| now.forgotten))
     }
 
     async fn try_tell(
@@ -130,7 +141,9 @@ impl Teller<'_> {
                 let joined = self
                     .joined(room, Told::nothing(self.state_after), &extent)
                     .await?;
-                insert(&mut telling.rooms.join, room, joined);
+                if self.says_something(&joined, &extent) {
+                    insert(&mut telling.rooms.join, room, joined);
+                }
             }
             return Ok(());
         };
@@ -139,7 +152,9 @@ impl Teller<'_> {
                 let story = Story::read(self, room, membership, &extent, end, true).await?;
                 let story = story.tell(telling).await?;
                 let joined = self.joined(room, story, &extent).await?;
-                insert(&mut telling.rooms.join, room, joined);
+                if self.says_something(&joined, &extent) {
+                    insert(&mut telling.rooms.join, room, joined);
+                }
             }
             MembershipState::Invite => {
                 if let Some(events) = self.stripped(room, end).await? {
@@ -180,6 +195,24 @@ impl Teller<'_> {
         Ok(state::at(self.app, room, position)
             .await?
             .membership(&self.me.user))
+    }
+
+    /// Whether anything is left of a room's news that the client wants, or that changes how much is unread.
+    fn says_something(&self, joined: &JoinedRoom, extent: &Extent<'_>) -> bool {
+        let Extent::New(news) = extent else {
+            return true;
+        };
+        let (State::Before(state) | State::After(state)) = &joined.state else {
+            return true;
+        };
+        let has_read = || news.receipts.iter().any(|(user, _)| *user == self.me.user);
+        self.full_state
+            || joined.timeline.limited
+            || !joined.timeline.events.is_empty()
+            || !state.events.is_empty()
+            || !joined.account_data.is_empty()
+            || !joined.ephemeral.is_empty()
+            || has_read()
     }
 
     async fn joined(&self, room: &RoomId, story: Told, extent: &Extent<'_>) -> Result<JoinedRoom> {

@@ -1,6 +1,6 @@
 //! The end of a room's timeline: the last events that a client wants, read backwards.
 
-use std::ops::ControlFlow;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use ruma::RoomId;
 
@@ -52,7 +52,7 @@ pub(super) struct Tail {
     examined: usize,
     /// The events that are wanted, lowest position first once it is finished.
     pub(super) wanted: Vec<Placed>,
-    /// The state events that it covers and that are not wanted, or that may not be read where they stand.
+    /// The state events that it covers and that are not wanted, or that may not be read where they stand and hold no more.
     pub(super) unwanted: Vec<Placed>,
     /// Whether there is more before it.
     pub(super) limited: bool,
@@ -73,14 +73,19 @@ impl Tail {
         let mut tail = Self::new(limit, end);
         let readable = source.readable();
         let mut rest = source;
+        let mut settled: BTreeSet<(String, String)> = BTreeSet::new();
         'reading: loop {
             let (chunk, more) = rest.take(store, room, (limit + 1).max(CHUNK)).await?;
             if chunk.is_empty() {
                 break;
             }
             for (position, event) in chunk {
-                let wanted =
-                    readable.is_none_or(|readable| readable.sees(position)) && wants(&event);
+                let seen = readable.is_none_or(|readable| readable.sees(position));
+                // What still holds is told in its place: the timeline may have what held before it.
+                let holds = event.state_key.clone().is_some_and(|key| {
+                    readable.is_some() && settled.insert((event.kind.clone(), key))
+                });
+                let wanted = (seen || holds) && wants(&event);
                 if tail.push((position, event), wanted).is_break() {
                     break 'reading;
                 }

@@ -26,6 +26,7 @@ mod program;
 mod prompts;
 mod push;
 mod room_list;
+mod rows;
 mod several;
 mod strangers;
 mod tokens;

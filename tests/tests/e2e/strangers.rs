@@ -227,7 +227,6 @@ async fn what_a_stranger_is_told_helps() -> Result<()> {
         "members",
         "joined_members",
         "messages?dir=b",
-        &format!("event/{event}"),
         &format!("context/{event}"),
     ] {
         let answer = stranger.get(&format!("v3/rooms/{room}/{path}")).await?;

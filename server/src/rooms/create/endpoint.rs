@@ -129,6 +129,7 @@ fn new_room(app: &App, me: &UserId, version: RoomVersionId, request: &Request) -
         ..NewRoom::default()
     };
     leads_here(&room)?;
+    names_creators(&room, &version)?;
     if preset == RoomPreset::PublicChat {
         room.join_rule = JoinRuleKind::Public;
         room.history_visibility = HistoryVisibility::Shared;
@@ -153,6 +154,25 @@ fn leads_here(room: &NewRoom) -> Result<()> {
     match named.all(|alias| Some(&*alias) == given) {
         true => Ok(()),
         false => Err(aliases::bad_alias()),
+    }
+}
+
+/// Where a room has further creators, they are a list of user ids.
+fn names_creators(room: &NewRoom, version: &RoomVersionId) -> Result<()> {
+    let rules = version::rules(version)?.authorization;
+    let named = room.creation.get("additional_creators");
+    let Some(named) = named.filter(|_| rules.additional_room_creators) else {
+        return Ok(());
+    };
+    let is_user = |it: &CanonicalJsonValue| {
+        let user = it.as_str().and_then(|it| UserId::parse(it).ok());
+        user.is_some_and(|user| user.validate_strict().is_ok())
+    };
+    match named.as_array() {
+        Some(users) if users.iter().all(is_user) => Ok(()),
+        _ => Err(Error::invalid_param(
+            "The additional creators of a room are a list of user ids.",
+        )),
     }
 }
 
@@ -242,18 +262,32 @@ fn initial_state(request: &Request, guarded: bool) -> Result<Vec<NewEvent>> {
             events.push(NewEvent::state("m.room.encryption", "", content));
         }
     } else {
-        let said = [
-            ("m.room.name", "name", &request.name),
-            ("m.room.topic", "topic", &request.topic),
-        ];
-        for (kind, key, text) in said {
-            if let Some(text) = text {
-                let content = [(key.to_owned(), text.clone().into())].into();
-                events.push(NewEvent::state(kind, "", content));
-            }
+        if let Some(name) = &request.name {
+            let content = [("name".to_owned(), name.clone().into())].into();
+            events.push(NewEvent::state("m.room.name", "", content));
+        }
+        if let Some(topic) = &request.topic {
+            events.push(NewEvent::state("m.room.topic", "", topic_content(topic)));
         }
     }
     Ok(events)
+}
+
+/// What a topic says, in words and in the form that has room for other forms.
+///
+/// [`m.room.topic`](https://spec.matrix.org/v1.18/client-server-api/#mroomtopic)
+fn topic_content(topic: &str) -> CanonicalJsonObject {
+    let plain = CanonicalJsonObject::from([
+        ("body".to_owned(), topic.to_owned().into()),
+        ("mimetype".to_owned(), "text/plain".to_owned().into()),
+    ]);
+    let forms = CanonicalJsonValue::Array(vec![plain.into()]);
+    let block = CanonicalJsonObject::from([("m.text".to_owned(), forms)]);
+    [
+        ("topic".to_owned(), topic.to_owned().into()),
+        ("m.topic".to_owned(), block.into()),
+    ]
+    .into()
 }
 
 fn gated(

@@ -120,6 +120,14 @@ async fn act(
     _: Anyone,
     request: act_on_delayed_event::Request,
 ) -> Result<act_on_delayed_event::Response> {
+    let known = [
+        UpdateAction::Restart,
+        UpdateAction::Send,
+        UpdateAction::Cancel,
+    ];
+    if !known.contains(&request.action) {
+        return Err(Error::unrecognized());
+    }
     app.limiter.take(&app.clock, ACTIONS, &request.delay_id)?;
     act_on(&app, None, &request.delay_id, &request.action).await?;
     Ok(act_on_delayed_event::Response::new())

@@ -17,11 +17,12 @@ use ruma::{
     directory::{Filter, RoomNetwork},
 };
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{Found, PUBLISHED, find, publish_in};
 use crate::{
     auth::{Active, Device},
-    endpoint::{asked_like, endpoint},
+    endpoint::{LeavesOut, SpelledOut, asked_like, endpoint},
     error::{Error, Result},
     limits::Rate,
     rooms::{aliases, state},
@@ -43,8 +44,8 @@ pub(in crate::rooms) fn router() -> Router<App> {
 async fn list(
     app: App,
     me: Option<Device>,
-    request: get_public_rooms::v3::Request,
-) -> Result<get_public_rooms::v3::Response> {
+    SpelledOut(request): SpelledOut<get_public_rooms::v3::Request>,
+) -> Result<SpelledOut<get_public_rooms::v3::Response>> {
     if me.is_none() {
         app.limiter
             .take(&app.clock, Rate::lookups(&app.config.limits), LOOKUPS)?;
@@ -56,18 +57,18 @@ async fn list(
     response.next_batch = found.after;
     response.prev_batch = found.before;
     response.total_room_count_estimate = Some(found.total);
-    Ok(response)
+    Ok(SpelledOut(response))
 }
 
 async fn search(
     app: App,
     _: Device,
-    request: get_public_rooms_filtered::v3::Request,
-) -> Result<get_public_rooms_filtered::v3::Response> {
+    SpelledOut(request): SpelledOut<get_public_rooms_filtered::v3::Request>,
+) -> Result<SpelledOut<get_public_rooms_filtered::v3::Response>> {
     is_here(&app, request.server.as_deref())?;
     let mut response = get_public_rooms_filtered::v3::Response::new();
     if let RoomNetwork::ThirdParty(_) = request.room_network {
-        return Ok(response);
+        return Ok(SpelledOut(response));
     }
     let since = request.since.as_deref();
     let Found {
@@ -80,7 +81,26 @@ async fn search(
     response.next_batch = after;
     response.prev_batch = before;
     response.total_room_count_estimate = Some(total);
-    Ok(response)
+    Ok(SpelledOut(response))
+}
+
+impl LeavesOut for get_public_rooms::v3::Response {
+    fn spell_out(answer: &mut Map<String, Value>) {
+        tell_who_may_join(answer);
+    }
+}
+
+impl LeavesOut for get_public_rooms_filtered::v3::Response {
+    fn spell_out(answer: &mut Map<String, Value>) {
+        tell_who_may_join(answer);
+    }
+}
+
+fn tell_who_may_join(answer: &mut Map<String, Value>) {
+    let rooms = answer.get_mut("chunk").and_then(Value::as_array_mut);
+    for room in rooms.into_iter().flatten().filter_map(Value::as_object_mut) {
+        room.entry("join_rule").or_insert_with(|| "public".into());
+    }
 }
 
 /// A room that is not in the directory is known to those who are in it.

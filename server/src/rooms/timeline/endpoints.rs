@@ -20,7 +20,7 @@ use super::{MAX_EVENTS, Stretch, Wanted, asked::Asked, read};
 use crate::{
     auth::Device,
     endpoint::endpoint,
-    error::Result,
+    error::{Error, Result},
     rooms::{
         access,
         event::{StoredEvent, Viewer},
@@ -44,12 +44,21 @@ async fn event(
     me: Device,
     request: get_room_event::v3::Request,
 ) -> Result<get_room_event::v3::Response> {
-    let readable = access::readable(&app, &me.user, &request.room_id).await?;
+    let readable = access::readable(&app, &me.user, &request.room_id).await;
+    let readable = readable.map_err(hidden)?;
     let (position, event) = readable.event(&app, &request.event_id).await?;
     let found = [(position, event)];
     let mut shown = Bundler::new(&app, &me, &readable).show(&found).await?;
     let event = shown.pop().ok_or_else(no_such_event)?;
     Ok(get_room_event::v3::Response::new(event))
+}
+
+/// "The event was not found or you do not have permission to read this event": one answer for both.
+fn hidden(error: Error) -> Error {
+    match error {
+        Error::Matrix { status, .. } if status == http::StatusCode::FORBIDDEN => no_such_event(),
+        error => error,
+    }
 }
 
 async fn messages(

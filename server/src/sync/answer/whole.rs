@@ -106,7 +106,7 @@ impl Answerer<'_> {
                 .push(notices::push_rules(app, user).await?);
         }
         if wants_global(&teller.filter.presence, "m.presence") {
-            response.presence.events = presence::events(app, user, None).await?;
+            response.presence.events = presence::of_everybody(app, user).await?;
         }
         let from = since.filter(|since| *since != Position::NOWHERE);
         let position = Position {
