@@ -457,8 +457,8 @@ async fn somebody_who_read_a_message_in_two_ways_is_told_to_have() -> Result<()>
     reads(json!({})).await?;
     reads(json!({ "thread_id": "main" })).await?;
     reads(json!({ "thread_id": event })).await?;
-    // Whether they were there before or have come since.
-    for pos in [None, Some(text_at(&begun, "pos")?)] {
+    // Whether they have come since or were there before.
+    for pos in [Some(text_at(&begun, "pos")?), None] {
         let mut told = asks(&nurse, pos.as_deref(), 0, body.clone()).await?.ok()?;
         let mut heard = Vec::new();
         while let Some(thread) = threads(&told) {

@@ -155,6 +155,8 @@ async fn what_a_setting_was_before_ones_time_is_not_told() -> Result<()> {
     let visibility = format!("v3/rooms/{room}/state/m.room.history_visibility");
     let joined = json!({ "history_visibility": "joined" });
     nurse.put(&visibility, joined).await?.ok()?;
+    // The change itself is the last that everybody may read who comes later.
+    nurse.says(&room, "x").await?;
     let powers = format!("v3/rooms/{room}/state/m.room.power_levels");
     let own = format!("v3/profile/{}/displayname", nurse.user);
     nurse
