@@ -1,6 +1,6 @@
-//! What both sides of Respite say: the blocks inside encrypted messages ([`events`]), the therapy
-//! endpoints ([`api`]) and the gate that lets only ciphertext reach the server's store
-//! ([`ciphertext`]).
+//! What both sides of Respite say: the blocks inside encrypted messages ([`events`]), the
+//! questionnaires in them ([`instruments`]), the therapy endpoints ([`api`]) and the gate that lets
+//! only ciphertext reach the server's store ([`ciphertext`]).
 //!
 //! Types and pure functions only: no I/O, no clock, no randomness.
 
@@ -9,7 +9,9 @@ pub mod ciphertext;
 #[cfg(test)]
 mod documented;
 pub mod events;
+pub mod instruments;
 pub mod role;
+pub mod text;
 pub mod therapy;
 
 pub use role::Role;
