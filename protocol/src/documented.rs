@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::*,
-    events::{Answer, Checkin, Document, MESSAGE, Outgoing, POLL_START},
+    events::{Answer, Checkin, Document, MESSAGE, Outgoing, POLL_START, SafetyPlan},
 };
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
@@ -67,6 +67,9 @@ fn blocks_are_written_as_documented() {
         let sent = answer.to_message(&asked.unwrap(), Some(event_id)).unwrap();
         assert_eq!(sent.content, content);
     }
+    let content = example("safety_plan");
+    let plan = SafetyPlan::from_content(MESSAGE, &content).unwrap();
+    assert_eq!(plan.to_message().unwrap().content, content);
     let content = example("document");
     let document = Document::from_content(MESSAGE, &content).unwrap();
     assert_eq!(document.to_message().unwrap().content, content);

@@ -10,11 +10,13 @@ pub mod checkin;
 mod date;
 pub mod document;
 mod id;
+pub mod safety_plan;
 
 pub use answer::{Answer, Reply, interpret};
 pub use checkin::{AnswerKind, Checkin};
 pub use document::{Document, DocumentKind};
 pub use id::{BlockId, InvalidBlockId};
+pub use safety_plan::{SafetyPlan, Section};
 use serde_json::Value;
 
 pub use crate::instruments::Scale;
@@ -58,6 +60,9 @@ pub enum InvalidBlock {
     /// A file name holds a path.
     #[error("a file name has no slashes, no control characters and is not just dots")]
     FileName,
+    /// A country that is not written in two letters.
+    #[error("write the country as two letters, like IE")]
+    Country,
     /// A version below 1.
     #[error("versions count from 1")]
     Version,

@@ -175,7 +175,8 @@ fn next_question<'a>(
 /// The next answer, and what comes after it.
 fn field<'a>(kind: &Kind, rest: &'a str, last: bool) -> Option<(&'a str, &'a str)> {
     let ends = |c: char| match kind {
-        Kind::Line | Kind::Text if last => false,
+        Kind::Text if last => false,
+        Kind::Line if last => c == '\n',
         Kind::Line | Kind::Text => matches!(c, '\n' | ';'),
         // A comma may be a decimal point.
         Kind::Decimal { .. } => c.is_whitespace() || c == ';',
