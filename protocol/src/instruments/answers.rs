@@ -173,6 +173,11 @@ impl Answers {
         self.0.insert(link_id.into(), value);
     }
 
+    /// Takes an answer back.
+    pub fn remove(&mut self, link_id: &str) {
+        self.0.remove(link_id);
+    }
+
     /// Whether nothing is answered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
