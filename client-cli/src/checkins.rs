@@ -1,6 +1,7 @@
 //! Check-ins: asking now or later, answering, and seeing what became of them.
 
 mod agenda;
+mod open;
 
 use std::time::Duration;
 
@@ -10,11 +11,15 @@ use matrix_sdk::Room;
 use rand::{TryRng as _, rngs::SysRng};
 use respite_protocol::{
     api::{cancel_prompt, list_prompts, postpone_prompt, schedule_prompt},
-    events::{Answer, AnswerKind, BlockId, Checkin, Scale},
+    events::{Answer, AnswerKind, BlockId, Checkin},
+    instruments::Answers,
 };
 use ruma::{TransactionId, UserId};
 
-pub use self::agenda::{Asked, Given, agenda};
+pub use self::{
+    agenda::{Asked, Given, GivenScore, Told, Unclear, agenda},
+    open::{recall, remember},
+};
 use crate::{
     ahead,
     outbox::{self, Delivery},
@@ -26,8 +31,8 @@ use crate::{
 pub struct Question {
     /// What is asked.
     pub text: String,
-    /// Answers are numbers on this scale, if any.
-    pub scale: Option<Scale>,
+    /// What kind of answer is hoped for.
+    pub answer: AnswerKind,
     /// An answer is expected within this time after it is asked.
     pub expires: Option<Duration>,
 }
@@ -119,38 +124,59 @@ pub async fn remind(
 ///
 /// # Errors
 ///
-/// If the number is not on its scale, nothing is said, or the server refuses it.
+/// If something is out of limits, or the server refuses it.
 pub async fn answer(
     room: &Room,
     asked: &Asked,
-    value: Option<i64>,
-    note: Option<String>,
+    answer: &Answer,
     wait: Duration,
 ) -> Result<Delivery> {
-    match (&asked.checkin.answer, value) {
-        (AnswerKind::Scale(scale), Some(value)) if !scale.contains(value) => {
-            bail!(
-                "{value} is not on the scale from {} to {}",
-                scale.low,
-                scale.high
-            )
+    let message = answer.to_message(&asked.checkin, Some(asked.event_id.clone()))?;
+    outbox::send(room, &message, wait).await
+}
+
+impl Asked {
+    /// The answer to a check-in without a questionnaire.
+    ///
+    /// # Errors
+    ///
+    /// If the number is not on its scale, or it asks for something else.
+    pub fn reply(&self, value: Option<i64>, note: Option<String>) -> Result<Answer> {
+        match (&self.checkin.answer, value) {
+            (AnswerKind::Scale(scale), Some(value)) if !scale.contains(value) => {
+                bail!(
+                    "{value} is not on the scale from {} to {}",
+                    scale.low,
+                    scale.high
+                )
+            }
+            (AnswerKind::Text, Some(_)) => {
+                bail!("this check-in asks for words, not for a number; use --note")
+            }
+            (AnswerKind::Questionnaire { .. }, _) => {
+                bail!("this check-in is a questionnaire; answer its questions")
+            }
+            _ => Ok(Answer::new(&self.checkin, value, note)),
         }
-        (AnswerKind::Text, Some(_)) => {
-            bail!("this check-in asks for words, not for a number; use --note")
-        }
-        _ => {}
     }
-    let answer = Answer {
-        checkin: asked.checkin.original().clone(),
-        value,
-        note,
-    };
-    outbox::send(
-        room,
-        &answer.to_message(Some(asked.event_id.clone()))?,
-        wait,
-    )
-    .await
+
+    /// The answer to a questionnaire.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or its questions do not take these answers.
+    pub fn fill_in(&self, answers: &Answers, note: Option<String>) -> Result<Answer> {
+        let Some(questionnaire) = self.checkin.questionnaire() else {
+            bail!("this check-in is no questionnaire");
+        };
+        questionnaire.check(answers)?;
+        Ok(Answer::to_questionnaire(
+            &self.checkin,
+            questionnaire,
+            answers,
+            note,
+        ))
+    }
 }
 
 /// What is scheduled in the room and still waits, by release time.
@@ -216,10 +242,7 @@ impl Question {
         Ok(Checkin {
             id: new_id()?,
             text: self.text.trim().to_owned(),
-            answer: self
-                .scale
-                .clone()
-                .map_or(AnswerKind::Text, AnswerKind::Scale),
+            answer: self.answer.clone(),
             asked_ts: time::to_matrix(asked),
             expires_ts: expires.map(time::to_matrix),
             reminds: None,

@@ -4,6 +4,7 @@ mod checkin;
 mod completions;
 mod doc;
 mod inbox;
+mod instruments;
 mod invite;
 mod login;
 mod logout;
@@ -12,6 +13,7 @@ mod recovery;
 mod register;
 mod room;
 mod rooms;
+mod safety_plan;
 mod send;
 mod status;
 mod verify;
@@ -104,6 +106,8 @@ enum Command {
     Read(read::Read),
     Inbox(inbox::Inbox),
     Checkin(checkin::Checkin),
+    Instruments(instruments::Instruments),
+    SafetyPlan(safety_plan::SafetyPlan),
     Doc(doc::Doc),
     Recovery(recovery::Recovery),
     Verify(verify::Verify),
@@ -200,6 +204,8 @@ impl Cli {
             Command::Read(command) => command.run(&context).await,
             Command::Inbox(command) => command.run(&context).await,
             Command::Checkin(command) => command.run(&context).await,
+            Command::Instruments(command) => command.run(&context).await,
+            Command::SafetyPlan(command) => command.run(&context).await,
             Command::Doc(command) => command.run(&context).await,
             Command::Recovery(command) => command.run(&context).await,
             Command::Verify(command) => command.run(&context).await,

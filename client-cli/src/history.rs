@@ -9,7 +9,7 @@ use matrix_sdk::{
     deserialized_responses::{TimelineEvent, TimelineEventKind, UnableToDecryptReason},
     room::MessagesOptions,
 };
-use respite_protocol::events::{Answer, Checkin, Document, POLL_RESPONSE};
+use respite_protocol::events::{Answer, Checkin, Document, POLL_RESPONSE, SafetyPlan};
 use ruma::{OwnedEventId, OwnedUserId, UInt, serde::Raw};
 use serde::Deserialize;
 use serde_json::Value;
@@ -56,6 +56,8 @@ pub enum Said {
     Vote(Vec<String>),
     /// A document.
     Document(Box<Document>),
+    /// A safety plan.
+    SafetyPlan(Box<SafetyPlan>),
     /// A message that this device cannot read.
     Unreadable {
         /// Why.
@@ -254,6 +256,9 @@ impl Parts {
         }
         if let Some(document) = Document::from_content(event_type, content) {
             return Some(Said::Document(Box::new(document)));
+        }
+        if let Some(plan) = SafetyPlan::from_content(event_type, content) {
+            return Some(Said::SafetyPlan(Box::new(plan)));
         }
         if event_type == POLL_RESPONSE {
             let answers = content.pointer("/org.matrix.msc3381.poll.response/answers")?;

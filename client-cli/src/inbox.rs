@@ -15,7 +15,7 @@ use crate::{
     documents,
     history::{self, Entry, Said},
     render::Names,
-    rooms, time,
+    rooms, safety, time,
 };
 use respite_protocol::events::DocumentKind;
 
@@ -70,8 +70,25 @@ pub enum What {
         text: String,
         /// The number.
         value: Option<i64>,
+        /// What the answers to a questionnaire add up to.
+        scores: Vec<String>,
         /// The words.
         note: Option<String>,
+        /// They should not be left alone with it. It stays until something is written to them.
+        urgent: bool,
+        /// It came after the check-in had expired.
+        late: bool,
+        /// When.
+        time: Timestamp,
+    },
+    /// What looks like an answer to one's own check-in and is not understood.
+    Unclear {
+        /// Who wrote it; safe to print.
+        by: String,
+        /// What was asked.
+        text: String,
+        /// What they wrote, or its beginning.
+        body: String,
         /// When.
         time: Timestamp,
     },
@@ -104,16 +121,19 @@ pub enum What {
 }
 
 impl What {
-    /// What comes first: what has a deadline, by deadline; then what is for the asker; then what
-    /// waited longest.
+    /// What comes first: what is urgent; what has a deadline, by deadline; then what is for the
+    /// asker; then what waited longest.
     fn order(&self) -> (u8, Timestamp) {
         match self {
-            Self::Checkin { expires, time, .. } => (0, expires.unwrap_or(*time)),
-            Self::ToReturn { due, .. } => (1, due.unwrap_or(Timestamp::MAX)),
-            Self::Answer { time, .. } => (2, *time),
-            Self::Document { time, .. } => (3, *time),
-            Self::Unread { time, .. } => (4, *time),
-            Self::Invitation => (5, Timestamp::MIN),
+            Self::Answer {
+                urgent: true, time, ..
+            } => (0, *time),
+            Self::Checkin { expires, time, .. } => (1, expires.unwrap_or(*time)),
+            Self::ToReturn { due, .. } => (2, due.unwrap_or(Timestamp::MAX)),
+            Self::Answer { time, .. } | Self::Unclear { time, .. } => (3, *time),
+            Self::Document { time, .. } => (4, *time),
+            Self::Unread { time, .. } => (5, *time),
+            Self::Invitation => (6, Timestamp::MIN),
         }
     }
 }
@@ -142,6 +162,8 @@ pub async fn items(client: &Client, now: Timestamp) -> Result<Vec<Item>> {
 async fn of_room(room: &Room, now: Timestamp) -> Result<Vec<Item>> {
     let entries = history::recent(room, WINDOW).await?;
     let own = room.own_user_id();
+    safety::keep(room, &entries).await?;
+    checkins::remember(room, &checkins::agenda(&entries)).await?;
     let read = read_up_to(room, &entries).await?;
     let names = Names::of(room, &entries).await?;
     let people = rooms::summary(room).await?.shown();
@@ -176,11 +198,13 @@ async fn read_up_to(room: &Room, entries: &[Entry]) -> Result<Timestamp> {
             read = read.max(at);
         }
     }
-    let spoken = entries
-        .iter()
-        .rfind(|entry| entry.sender == own)
-        .map(|entry| entry.at);
-    Ok(read.max(spoken.unwrap_or(Timestamp::MIN)))
+    Ok(read.max(spoken_up_to(entries, own)))
+}
+
+/// When one last said something.
+fn spoken_up_to(entries: &[Entry], own: &UserId) -> Timestamp {
+    let spoken = entries.iter().rfind(|entry| entry.sender == own);
+    spoken.map_or(Timestamp::MIN, |entry| entry.at)
 }
 
 /// What of these entries wants the attention of `own`.
@@ -198,7 +222,14 @@ fn attention(
         .map(to_answer)
         .collect();
     whats.extend(to_return(entries, own));
-    whats.extend(answers(&agenda, own, read, names));
+    whats.extend(answers(
+        &agenda,
+        own,
+        read,
+        spoken_up_to(entries, own),
+        names,
+    ));
+    whats.extend(unclear(&agenda, own, read, names));
     whats.extend(documents_that_came(entries, own, read, names));
     whats.extend(unread(entries, &agenda, own, read, names));
     whats
@@ -229,16 +260,42 @@ fn to_return(entries: &[Entry], own: &UserId) -> Vec<What> {
         .collect()
 }
 
-fn answers(agenda: &[Asked], own: &UserId, read: Timestamp, names: &Names) -> Vec<What> {
+fn answers(
+    agenda: &[Asked],
+    own: &UserId,
+    read: Timestamp,
+    spoken: Timestamp,
+    names: &Names,
+) -> Vec<What> {
     let mine = agenda.iter().filter(|asked| asked.sender == own);
     mine.flat_map(|asked| asked.answers.iter().map(move |given| (asked, given)))
-        .filter(|(_, given)| given.at > read)
+        .filter(|(_, given)| given.at > read || (given.urgent && given.at > spoken))
         .map(|(asked, given)| What::Answer {
             by: names.of_user(&given.by),
             text: asked.checkin.text.clone(),
             value: given.value,
+            scores: given
+                .scores
+                .iter()
+                .map(|score| score.shown.clone())
+                .collect(),
             note: given.note.clone(),
+            urgent: given.urgent,
+            late: given.late,
             time: given.at,
+        })
+        .collect()
+}
+
+fn unclear(agenda: &[Asked], own: &UserId, read: Timestamp, names: &Names) -> Vec<What> {
+    let mine = agenda.iter().filter(|asked| asked.sender == own);
+    mine.flat_map(|asked| asked.unclear.iter().map(move |unclear| (asked, unclear)))
+        .filter(|(_, unclear)| unclear.at > read)
+        .map(|(asked, unclear)| What::Unclear {
+            by: names.of_user(&unclear.by),
+            text: asked.checkin.text.clone(),
+            body: unclear.body.clone(),
+            time: unclear.at,
         })
         .collect()
 }
@@ -305,111 +362,4 @@ fn unread(
 }
 
 #[cfg(test)]
-mod tests {
-    use respite_protocol::events::{Answer, AnswerKind, Checkin, Scale};
-    use ruma::user_id;
-
-    use super::*;
-
-    fn at(minute: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + minute * 60).unwrap()
-    }
-
-    fn entry(sender: &str, minute: i64, said: Said) -> Entry {
-        Entry {
-            event_id: format!("${sender}{minute}").try_into().unwrap(),
-            sender: sender.try_into().unwrap(),
-            at: at(minute),
-            about: None,
-            said,
-        }
-    }
-
-    fn text(sender: &str, minute: i64) -> Entry {
-        entry(
-            sender,
-            minute,
-            Said::Text {
-                body: "hello".to_owned(),
-                edited: false,
-            },
-        )
-    }
-
-    fn asks(minute: i64) -> Entry {
-        entry(
-            "@therapist:x",
-            minute,
-            Said::Checkin(Checkin {
-                id: "c1".parse().unwrap(),
-                text: "How was it?".to_owned(),
-                answer: AnswerKind::Scale(Scale::new(1, 5)),
-                asked_ts: time::to_matrix(at(minute)),
-                expires_ts: None,
-                reminds: None,
-            }),
-        )
-    }
-
-    fn answers_(minute: i64) -> Entry {
-        let answer = Answer {
-            checkin: "c1".parse().unwrap(),
-            value: Some(4),
-            note: None,
-        };
-        entry("@nurse:x", minute, Said::Answer(answer))
-    }
-
-    fn seen_by(user: &UserId, entries: &[Entry], read: i64) -> Vec<String> {
-        let whats = attention(entries, user, at(read), &Names::default(), at(1_000));
-        whats
-            .iter()
-            .map(|what| {
-                serde_json::to_value(what).unwrap()["type"]
-                    .as_str()
-                    .unwrap()
-                    .to_owned()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_nurse_sees_an_open_check_in_even_when_it_is_read() {
-        let nurse = user_id!("@nurse:x");
-        assert_eq!(seen_by(nurse, &[asks(1)], 5), ["checkin"]);
-        assert!(seen_by(nurse, &[asks(1), answers_(2)], 5).is_empty());
-    }
-
-    #[test]
-    fn the_therapist_sees_the_answer_once_and_not_as_a_message() {
-        let therapist = user_id!("@therapist:x");
-        let entries = [asks(1), answers_(2), text("@nurse:x", 3)];
-        assert_eq!(seen_by(therapist, &entries, 1), ["answer", "unread"]);
-        assert_eq!(seen_by(therapist, &entries, 2), ["unread"]);
-        assert!(seen_by(therapist, &entries, 3).is_empty());
-    }
-
-    #[test]
-    fn ones_own_words_want_no_attention() {
-        assert!(seen_by(user_id!("@nurse:x"), &[text("@nurse:x", 3)], 0).is_empty());
-    }
-
-    #[test]
-    fn what_expires_first_comes_first() {
-        let checkin = |minute: i64| What::Checkin {
-            id: String::new(),
-            text: String::new(),
-            time: at(0),
-            expires: Some(at(minute)),
-        };
-        let unread = What::Unread {
-            count: 1,
-            more: false,
-            by: String::new(),
-            time: at(0),
-        };
-        let mut all = [unread.clone(), checkin(9), What::Invitation, checkin(3)];
-        all.sort_by_key(What::order);
-        assert_eq!(all, [checkin(3), checkin(9), unread, What::Invitation]);
-    }
-}
+mod tests;

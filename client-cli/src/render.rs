@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::{Timestamp, Zoned};
 use matrix_sdk::Room;
-use respite_protocol::events::{AnswerKind, Checkin, Document, Scale};
+use respite_protocol::{
+    events::{Answer, AnswerKind, Checkin, Document, SafetyPlan, Scale},
+    instruments::Response,
+};
 use ruma::{OwnedUserId, UserId};
 use serde::Serialize;
 
@@ -77,14 +80,17 @@ enum ShownSaid<'a> {
         checkin: &'a Checkin,
     },
     Answer {
-        checkin: &'a str,
-        value: Option<i64>,
-        note: Option<&'a str>,
+        #[serde(flatten)]
+        answer: &'a Answer,
     },
     Vote {
         choices: &'a [String],
     },
     Document(ShownDocument<'a>),
+    #[serde(rename = "safety-plan")]
+    SafetyPlan {
+        plan: &'a SafetyPlan,
+    },
     Unreadable {
         why: &'static str,
     },
@@ -114,13 +120,10 @@ impl<'a> Shown<'a> {
                 edited: *edited,
             },
             Said::Checkin(checkin) => ShownSaid::Checkin { checkin },
-            Said::Answer(answer) => ShownSaid::Answer {
-                checkin: answer.checkin.as_str(),
-                value: answer.value,
-                note: answer.note.as_deref(),
-            },
+            Said::Answer(answer) => ShownSaid::Answer { answer },
             Said::Vote(choices) => ShownSaid::Vote { choices },
             Said::Document(document) => ShownSaid::Document(document.as_ref().into()),
+            Said::SafetyPlan(plan) => ShownSaid::SafetyPlan { plan },
             Said::Unreadable { why } => ShownSaid::Unreadable { why },
             Said::Deleted => ShownSaid::Deleted,
         };
@@ -165,16 +168,57 @@ pub fn entry(entry: &Entry, names: &Names, now: &Zoned) -> String {
             format!("{} (edited)", terminal::paragraph(body, INDENT))
         }
         Said::Checkin(checkin) => self::checkin(checkin, INDENT, now),
-        Said::Answer(answer) => format!(
-            "[answer] {}",
-            self::answer(answer.value, answer.note.as_deref())
-        ),
+        Said::Answer(answer) => self::said(answer, INDENT),
         Said::Vote(choices) => format!("[vote] {}", terminal::line(&choices.join(", "))),
         Said::Document(document) => self::document(document, now),
+        Said::SafetyPlan(plan) => safety_plan(plan, INDENT),
         Said::Unreadable { why } => format!("[unreadable: {why}]"),
         Said::Deleted => "[deleted]".to_owned(),
     };
     format!("{when}  {who}: {said}")
+}
+
+/// An answer block for a person.
+fn said(answer: &Answer, indent: usize) -> String {
+    let what = if answer.urgent {
+        "URGENT answer"
+    } else {
+        "answer"
+    };
+    let given = self::answer(answer.value, answer.note.as_deref());
+    let filled = answer
+        .response
+        .as_ref()
+        .map(|response| response_lines(response, indent));
+    format!("[{what}] {given}{}", filled.unwrap_or_default())
+}
+
+/// The answers to a questionnaire, each on a line of its own.
+fn response_lines(response: &Response, indent: usize) -> String {
+    fn walk(items: &[respite_protocol::instruments::Answered], indent: usize, into: &mut String) {
+        for item in items {
+            if let Some(value) = &item.value {
+                let question = terminal::line(item.text.as_deref().unwrap_or(&item.link_id));
+                let answer = terminal::line(&value.shown());
+                into.push_str(&format!("\n{:indent$}{question}: {answer}", ""));
+            }
+            walk(&item.items, indent, into);
+        }
+    }
+    let mut lines = String::new();
+    walk(&response.items, indent, &mut lines);
+    lines
+}
+
+/// A safety plan for a person, a part on a line.
+pub fn safety_plan(plan: &SafetyPlan, indent: usize) -> String {
+    let parts = respite_protocol::events::Section::ALL
+        .iter()
+        .filter_map(|section| {
+            let text = terminal::paragraph(plan.part(*section).as_deref()?, indent + 2);
+            Some(format!("\n{:indent$}{}: {text}", "", section.title()))
+        });
+    format!("[safety plan]{}", parts.collect::<String>())
 }
 
 /// An answer for a person, on one line.
@@ -185,6 +229,16 @@ pub fn answer(value: Option<i64>, note: Option<&str>) -> String {
         (Some(value), None) => value.to_string(),
         (None, note) => note.unwrap_or_default(),
     }
+}
+
+/// An answer with its scores for a person, on one line.
+pub fn scored(value: Option<i64>, scores: &[String], note: Option<&str>) -> String {
+    if scores.is_empty() || value.is_some() {
+        return answer(value, note);
+    }
+    let scores = terminal::line(&scores.join("; "));
+    let note = note.map(|note| format!(": {}", terminal::line(note)));
+    format!("{scores}{}", note.unwrap_or_default())
 }
 
 /// A size for a person.
@@ -216,8 +270,16 @@ fn checkin(checkin: &Checkin, indent: usize, now: &Zoned) -> String {
         "check-in"
     };
     let mut hints = vec![terminal::line(checkin.original().as_str())];
-    if let AnswerKind::Scale(scale) = &checkin.answer {
-        hints.push(self::scale(scale));
+    match &checkin.answer {
+        AnswerKind::Scale(scale) => hints.push(self::scale(scale)),
+        AnswerKind::Questionnaire { questionnaire } => {
+            let questions = questionnaire.questions().count();
+            hints.push(format!(
+                "{questions} question{}",
+                if questions == 1 { "" } else { "s" }
+            ));
+        }
+        AnswerKind::Text => {}
     }
     if let Some(expires) = checkin.expires_ts {
         hints.push(format!(

@@ -106,7 +106,7 @@ fn wrong_usage_exits_2_and_says_what_is_right() {
 #[test]
 fn help_has_an_example_for_every_command() {
     let machine = Machine::new();
-    let commands: [&[&str]; 25] = [
+    let commands: [&[&str]; 33] = [
         &["register"],
         &["login"],
         &["logout"],
@@ -125,6 +125,14 @@ fn help_has_an_example_for_every_command() {
         &["checkin", "list"],
         &["checkin", "cancel"],
         &["checkin", "postpone"],
+        &["checkin", "trend"],
+        &["instruments", "list"],
+        &["instruments", "show"],
+        &["instruments", "import"],
+        &["instruments", "export"],
+        &["instruments", "remove"],
+        &["safety-plan", "show"],
+        &["safety-plan", "edit"],
         &["doc", "share"],
         &["doc", "list"],
         &["doc", "get"],
@@ -161,6 +169,43 @@ fn who_is_not_logged_in_is_told_how_to_start_and_nothing_is_written() {
         assert_eq!(stderr(&output).lines().count(), 1);
     }
     assert_eq!(fs::read_dir(machine.home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn whom_to_call_is_known_before_there_is_an_account_or_a_network() {
+    let machine = Machine::new();
+    let output = machine.runs(&["safety-plan", "show", "--country", "fr"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(
+        said.contains("3114") && said.contains("not for emergencies"),
+        "{said}"
+    );
+    let mut at_home = machine.command(&["--json", "safety-plan", "show"]);
+    let output = at_home.env("LANG", "en_AU.UTF-8").output().unwrap();
+    let screen: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(screen["country"]["lines"][0]["number"], "13 11 14");
+    assert_eq!(fs::read_dir(machine.home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn bundled_questionnaires_are_shown_without_an_account() {
+    let machine = Machine::new();
+    let listed = stdout(&machine.runs(&["instruments", "list"]));
+    assert!(
+        listed.contains("phq-9") && listed.contains("between-shifts"),
+        "{listed}"
+    );
+    let shown = stdout(&machine.runs(&["instruments", "show", "phq-9"]));
+    assert!(
+        shown.contains("20-27 severe") && shown.contains("Urgent from 1 on"),
+        "{shown}"
+    );
+    let fhir = stdout(&machine.runs(&["instruments", "export", "gad-7"]));
+    let fhir: serde_json::Value = serde_json::from_str(&fhir).unwrap();
+    assert_eq!(fhir["resourceType"], "Questionnaire");
+    let none = machine.runs(&["instruments", "show", "isi"]);
+    assert_eq!(code(&none), 1);
 }
 
 #[test]

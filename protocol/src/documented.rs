@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::*,
-    events::{Answer, Checkin, Document, MESSAGE, Outgoing, POLL_START},
+    events::{Answer, Checkin, Document, MESSAGE, Outgoing, POLL_START, SafetyPlan},
 };
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
@@ -40,8 +40,8 @@ fn example(name: &str) -> Value {
 #[test]
 fn blocks_are_written_as_documented() {
     let checkins = examples("checkin");
-    assert_eq!(checkins.len(), 2);
-    for content in checkins {
+    assert_eq!(checkins.len(), 3);
+    for content in checkins.clone() {
         let is_poll = content.get(POLL_START).is_some();
         let event_type = if is_poll { POLL_START } else { MESSAGE };
         let checkin = Checkin::from_content(event_type, &content).unwrap();
@@ -53,14 +53,23 @@ fn blocks_are_written_as_documented() {
             })
         );
     }
-    let content = example("answer");
-    let event_id = content["m.relates_to"]["event_id"]
-        .as_str()
-        .unwrap()
-        .try_into()
-        .unwrap();
-    let answer = Answer::from_content(MESSAGE, &content).unwrap();
-    assert_eq!(answer.to_message(Some(event_id)).unwrap().content, content);
+    let answers = examples("answer");
+    assert_eq!(answers.len(), 2);
+    for content in answers {
+        let event_id = content["m.relates_to"]["event_id"].as_str().unwrap();
+        let answer = Answer::from_content(MESSAGE, &content).unwrap();
+        let asked = checkins.iter().find_map(|asked| {
+            let read = Checkin::from_content(MESSAGE, asked);
+            read.or_else(|| Checkin::from_content(POLL_START, asked))
+                .filter(|asked| asked.id == answer.checkin)
+        });
+        let event_id = event_id.try_into().unwrap();
+        let sent = answer.to_message(&asked.unwrap(), Some(event_id)).unwrap();
+        assert_eq!(sent.content, content);
+    }
+    let content = example("safety_plan");
+    let plan = SafetyPlan::from_content(MESSAGE, &content).unwrap();
+    assert_eq!(plan.to_message().unwrap().content, content);
     let content = example("document");
     let document = Document::from_content(MESSAGE, &content).unwrap();
     assert_eq!(document.to_message().unwrap().content, content);

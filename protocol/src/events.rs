@@ -10,12 +10,18 @@ pub mod checkin;
 mod date;
 pub mod document;
 mod id;
+pub mod safety_plan;
 
 pub use answer::{Answer, Reply, interpret};
-pub use checkin::{AnswerKind, Checkin, Scale};
+pub use checkin::{AnswerKind, Checkin};
 pub use document::{Document, DocumentKind};
 pub use id::{BlockId, InvalidBlockId};
+pub use safety_plan::{SafetyPlan, Section};
 use serde_json::Value;
+
+pub use crate::instruments::Scale;
+pub use crate::text::{MAX_LINE_CHARS, MAX_TEXT_CHARS};
+use crate::{instruments::InvalidScale, text::InvalidText};
 
 /// Event type of ordinary messages.
 pub const MESSAGE: &str = "m.room.message";
@@ -23,11 +29,6 @@ pub const MESSAGE: &str = "m.room.message";
 pub const POLL_START: &str = "org.matrix.msc3381.poll.start";
 /// Event type of a vote in such a poll.
 pub const POLL_RESPONSE: &str = "org.matrix.msc3381.poll.response";
-
-/// Longest text in a block, in characters.
-pub const MAX_TEXT_CHARS: usize = 4_000;
-/// Longest one-line field in a block (title, label, file name), in characters.
-pub const MAX_LINE_CHARS: usize = 255;
 
 /// An event ready to be encrypted and sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,31 +51,40 @@ pub enum InvalidBlock {
     /// A scale is upside down or too wide.
     #[error("a scale goes from a lower to a higher whole number, with at most 101 steps")]
     Scale,
+    /// A questionnaire is out of limits.
+    #[error("the questionnaire is out of limits")]
+    Questionnaire,
+    /// A questionnaire does not fit into a message.
+    #[error("the questionnaire is too large for a message: ask in two parts")]
+    TooLarge,
     /// A file name holds a path.
     #[error("a file name has no slashes, no control characters and is not just dots")]
     FileName,
+    /// A country that is not written in two letters.
+    #[error("write the country as two letters, like IE")]
+    Country,
     /// A version below 1.
     #[error("versions count from 1")]
     Version,
-    /// Nothing was said: neither a number nor a note.
-    #[error("an answer needs a number or a note")]
+    /// Nothing was said: no answers, no number, no note.
+    #[error("an answer needs answers, a number or a note")]
     NoAnswer,
 }
 
-fn line(text: &str) -> Result<(), InvalidBlock> {
-    limited(text, MAX_LINE_CHARS)
+impl From<InvalidText> for InvalidBlock {
+    fn from(error: InvalidText) -> Self {
+        match error {
+            InvalidText::Empty => Self::Empty,
+            InvalidText::TooLong => Self::TooLong,
+        }
+    }
 }
 
-fn text(text: &str) -> Result<(), InvalidBlock> {
-    limited(text, MAX_TEXT_CHARS)
-}
-
-fn limited(text: &str, max_chars: usize) -> Result<(), InvalidBlock> {
-    if text.trim().is_empty() {
-        Err(InvalidBlock::Empty)
-    } else if text.chars().count() > max_chars {
-        Err(InvalidBlock::TooLong)
-    } else {
-        Ok(())
+impl From<InvalidScale> for InvalidBlock {
+    fn from(error: InvalidScale) -> Self {
+        match error {
+            InvalidScale::Range => Self::Scale,
+            InvalidScale::Label(error) => error.into(),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What both sides of Respite say: the blocks inside encrypted messages ([`events`]), the therapy
+//! What both sides of Respite say: the blocks inside encrypted messages ([`events`]), the
+//! questionnaires in them ([`instruments`]), the crisis lines of countries ([`crisis`]), the therapy
 //! endpoints ([`api`]) and the gate that lets only ciphertext reach the server's store
 //! ([`ciphertext`]).
 //!
@@ -6,10 +7,13 @@
 
 pub mod api;
 pub mod ciphertext;
+pub mod crisis;
 #[cfg(test)]
 mod documented;
 pub mod events;
+pub mod instruments;
 pub mod role;
+pub mod text;
 pub mod therapy;
 
 pub use role::Role;

@@ -12,7 +12,7 @@ use respite::{
 };
 use respite_protocol::{
     Role,
-    events::{Checkin, Document, DocumentKind, Scale},
+    events::{AnswerKind, Checkin, Document, DocumentKind, Scale},
 };
 use ruma::{EventId, OwnedRoomId, RoomId};
 
@@ -175,7 +175,7 @@ impl<N: Narrator> Play<'_, N> {
         let room = self.therapist.room(&self.room)?;
         let question = Question {
             text: "How did you sleep before tonight's shift?".to_owned(),
-            scale: Some(Scale::new(1, 5)),
+            answer: AnswerKind::Scale(Scale::new(1, 5)),
             expires: Some(Duration::from_secs(8 * 60 * 60)),
         };
         let at = Timestamp::now().checked_add(AHEAD)?;
@@ -215,14 +215,8 @@ impl<N: Narrator> Play<'_, N> {
         let room = self.nurse.room(&self.room)?;
         let agenda = checkins::agenda(&history::recent(&room, RECENT).await?);
         let asked = agenda.last().context("the nurse sees no check-in")?;
-        let sent = checkins::answer(
-            &room,
-            asked,
-            Some(2),
-            Some("four hours, in pieces".to_owned()),
-            SEND_WAIT,
-        )
-        .await?;
+        let answer = asked.reply(Some(2), Some("four hours, in pieces".to_owned()))?;
+        let sent = checkins::answer(&room, asked, &answer, SEND_WAIT).await?;
         let answered = self
             .therapist
             .hears(&self.room, "2: four hours, in pieces")

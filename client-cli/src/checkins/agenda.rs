@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use respite_protocol::events::{AnswerKind, Checkin, Reply, interpret};
+use respite_protocol::{
+    events::{Answer, AnswerKind, Checkin, Reply, interpret},
+    instruments::{Answers, Decimal, Questionnaire, Value},
+};
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 use serde::Serialize;
 
@@ -11,6 +14,9 @@ use crate::{
     history::{Entry, Said},
     time,
 };
+
+/// Longest text of a message that was not understood, in characters.
+const MAX_UNCLEAR_CHARS: usize = 200;
 
 /// A check-in in a room's history, with its answers.
 #[derive(Clone, Debug)]
@@ -27,6 +33,9 @@ pub struct Asked {
     pub expires: Option<Timestamp>,
     /// The answers, in order, the newest of each person.
     pub answers: Vec<Given>,
+    /// What people wrote that looks like an answer and is not understood, while they have given
+    /// none.
+    pub unclear: Vec<Unclear>,
 }
 
 /// An answer to a check-in.
@@ -36,10 +45,66 @@ pub struct Given {
     pub by: OwnedUserId,
     /// When.
     pub at: Timestamp,
-    /// The number.
+    /// The number, if one was asked for.
     pub value: Option<i64>,
     /// The words.
     pub note: Option<String>,
+    /// The event.
+    pub event_id: OwnedEventId,
+    /// It came after the check-in had expired.
+    pub late: bool,
+    /// The person should not be left alone with it.
+    pub urgent: bool,
+    /// What the answers to a questionnaire add up to.
+    pub scores: Vec<GivenScore>,
+    /// The answers to a questionnaire, in its order.
+    #[serde(rename = "answers", skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Told>,
+    /// The same, for reckoning.
+    #[serde(skip)]
+    pub answers: Answers,
+}
+
+/// A score of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GivenScore {
+    /// What it is called.
+    pub name: String,
+    /// How much.
+    pub value: Decimal,
+    /// What it means.
+    pub band: Option<String>,
+    /// Whether the screening is positive, if it is one.
+    pub positive: Option<bool>,
+    /// How many answers were estimated.
+    pub estimated: usize,
+    /// All of it, for people.
+    #[serde(skip)]
+    pub shown: String,
+}
+
+/// An answer to a question of a questionnaire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// The question's name in the questionnaire.
+    pub link_id: String,
+    /// The question.
+    pub text: String,
+    /// The answer, for people.
+    pub answer: String,
+    /// What it counts for.
+    pub weight: Option<Decimal>,
+}
+
+/// A message that looks like an answer and is not understood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unclear {
+    /// Who wrote it.
+    pub by: OwnedUserId,
+    /// When.
+    pub at: Timestamp,
+    /// How it begins.
+    pub body: String,
     /// The event.
     pub event_id: OwnedEventId,
 }
@@ -47,7 +112,7 @@ pub struct Given {
 impl Asked {
     /// Whether this person still has to answer.
     pub fn is_open_for(&self, user_id: &UserId, now: Timestamp) -> bool {
-        self.sender != user_id && !self.is_expired(now) && !self.is_answered_by(user_id)
+        self.wants_answer_of(user_id) && !self.is_expired(now)
     }
 
     /// Whether an answer is no longer expected.
@@ -59,13 +124,29 @@ impl Asked {
     pub fn is_answered_by(&self, user_id: &UserId) -> bool {
         self.answers.iter().any(|given| given.by == user_id)
     }
+
+    fn wants_answer_of(&self, user_id: &UserId) -> bool {
+        self.sender != user_id && !self.is_answered_by(user_id)
+    }
+
+    /// Whether any words would be an answer.
+    fn takes_any_words(&self) -> bool {
+        match &self.checkin.answer {
+            AnswerKind::Text => true,
+            AnswerKind::Scale(_) => false,
+            AnswerKind::Questionnaire { questionnaire } => questionnaire
+                .only_question()
+                .is_some_and(|question| question.kind.takes(&Value::Text("words".to_owned()))),
+        }
+    }
 }
 
 /// The check-ins in these entries (oldest first) and who answered what. Reminders belong to the
 /// check-in that they repeat.
 ///
 /// What counts as an answer: an answer block; a vote in the check-in's poll; a reply to it; and
-/// the first message that a person writes after it while they have not answered. Nobody answers
+/// the first message that a person writes after it while they have not answered. After it has
+/// expired such a message counts only if it is understood as more than any words. Nobody answers
 /// their own check-in.
 pub fn agenda(entries: &[Entry]) -> Vec<Asked> {
     let mut asked: Vec<Asked> = Vec::new();
@@ -88,7 +169,7 @@ pub fn agenda(entries: &[Entry]) -> Vec<Asked> {
                     .iter_mut()
                     .rfind(|asked| *asked.checkin.original() == answer.checkin);
                 if let Some(of) = of {
-                    give(of, entry, answer.value, answer.note.clone());
+                    give(of, entry, answer);
                 }
             }
             Said::Vote(choices) => {
@@ -97,26 +178,45 @@ pub fn agenda(entries: &[Entry]) -> Vec<Asked> {
                     understand(of, entry, Reply::Poll(choices));
                 }
             }
-            Said::Text { body, .. } => {
-                let replied = entry
-                    .about
-                    .as_ref()
-                    .and_then(|about| by_event.get(about))
-                    .copied();
-                let of = match replied {
-                    Some(index) => asked.get_mut(index),
-                    None => asked
-                        .last_mut()
-                        .filter(|asked| asked.is_open_for(&entry.sender, entry.at)),
-                };
-                if let Some(of) = of {
-                    understand(of, entry, Reply::Text(body));
-                }
-            }
-            Said::Document(_) | Said::Unreadable { .. } | Said::Deleted => {}
+            Said::Text { body, .. } => written(&mut asked, &by_event, entry, body),
+            Said::Document(_) | Said::SafetyPlan(_) | Said::Unreadable { .. } | Said::Deleted => {}
         }
     }
     asked
+}
+
+/// A message may answer a check-in: the one that it replies to, or else the newest.
+fn written(
+    asked: &mut [Asked],
+    by_event: &BTreeMap<OwnedEventId, usize>,
+    entry: &Entry,
+    body: &str,
+) {
+    let replied = entry.about.as_ref().and_then(|about| by_event.get(about));
+    let newest = |asked: &&mut Asked| {
+        asked.wants_answer_of(&entry.sender)
+            && !(asked.is_expired(entry.at) && asked.takes_any_words())
+    };
+    let of = match replied {
+        Some(index) => asked.get_mut(*index),
+        None => asked.last_mut().filter(newest),
+    };
+    let Some(of) = of else { return };
+    let understood = understand(of, entry, Reply::Text(body));
+    let looks_like_one = replied.is_some() || body.trim_start().starts_with(is_number_like);
+    if !understood && looks_like_one && of.wants_answer_of(&entry.sender) {
+        of.unclear.retain(|unclear| unclear.by != entry.sender);
+        of.unclear.push(Unclear {
+            by: entry.sender.clone(),
+            at: entry.at,
+            body: body.chars().take(MAX_UNCLEAR_CHARS).collect(),
+            event_id: entry.event_id.clone(),
+        });
+    }
+}
+
+fn is_number_like(c: char) -> bool {
+    c.is_ascii_digit() || c == '-'
 }
 
 fn new_asked(entry: &Entry, checkin: &Checkin) -> Asked {
@@ -137,222 +237,78 @@ fn new_asked(entry: &Entry, checkin: &Checkin) -> Asked {
         at: entry.at,
         expires,
         answers: Vec::new(),
+        unclear: Vec::new(),
     }
 }
 
-fn understand(asked: &mut Asked, entry: &Entry, reply: Reply<'_>) {
-    if let Some(answer) = interpret(&asked.checkin, reply) {
-        give(asked, entry, answer.value, answer.note);
-    }
+fn understand(asked: &mut Asked, entry: &Entry, reply: Reply<'_>) -> bool {
+    interpret(&asked.checkin, reply).is_some_and(|answer| give(asked, entry, &answer))
 }
 
-fn give(asked: &mut Asked, entry: &Entry, value: Option<i64>, note: Option<String>) {
+/// Takes an answer down, if it is one to this check-in.
+fn give(asked: &mut Asked, entry: &Entry, answer: &Answer) -> bool {
     if entry.sender == asked.sender {
-        return;
+        return false;
     }
-    let value = value.filter(|value| match &asked.checkin.answer {
-        AnswerKind::Scale(scale) => scale.contains(*value),
-        AnswerKind::Text => false,
-    });
-    if value.is_none() && note.is_none() {
-        return;
+    let answers = answer.answers(&asked.checkin).unwrap_or_default();
+    let questionnaire = asked.checkin.questionnaire();
+    let only = questionnaire.and_then(Questionnaire::only_question);
+    let value = match (&asked.checkin.answer, only) {
+        (AnswerKind::Scale(scale), _) => answer.value.filter(|value| scale.contains(*value)),
+        (_, Some(question)) => answers
+            .get(&question.link_id)
+            .and_then(|value| question.weight(value)?.as_whole()),
+        _ => None,
+    };
+    if value.is_none() && answer.note.is_none() && answers.is_empty() {
+        return false;
     }
-    asked.answers.retain(|given| given.by != entry.sender);
-    asked.answers.push(Given {
+    let given = Given {
         by: entry.sender.clone(),
         at: entry.at,
         value,
-        note,
+        note: answer.note.clone(),
         event_id: entry.event_id.clone(),
+        late: asked.is_expired(entry.at),
+        urgent: answer.urgent || questionnaire.is_some_and(|q| q.is_urgent(&answers)),
+        scores: questionnaire
+            .map(|q| scores(q, &answers))
+            .unwrap_or_default(),
+        said: questionnaire.map(|q| said(q, &answers)).unwrap_or_default(),
+        answers,
+    };
+    asked.answers.retain(|given| given.by != entry.sender);
+    asked.unclear.retain(|unclear| unclear.by != entry.sender);
+    asked.answers.push(given);
+    true
+}
+
+fn scores(questionnaire: &Questionnaire, answers: &Answers) -> Vec<GivenScore> {
+    let scored = questionnaire.scored(answers);
+    let score = scored.iter().map(|scored| GivenScore {
+        name: scored.score.name.clone(),
+        value: scored.value,
+        band: scored.band().map(|band| band.label.clone()),
+        positive: scored.is_positive(),
+        estimated: scored.missing,
+        shown: scored.to_string(),
     });
+    score.collect()
+}
+
+fn said(questionnaire: &Questionnaire, answers: &Answers) -> Vec<Told> {
+    let asked = questionnaire.asked(answers).into_iter();
+    let said = asked.filter_map(|item| {
+        let value = answers.get(&item.link_id)?;
+        Some(Told {
+            link_id: item.link_id.clone(),
+            text: item.text.clone(),
+            answer: value.shown(),
+            weight: item.weight(value),
+        })
+    });
+    said.collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use respite_protocol::events::{Answer, Scale};
-    use ruma::{MilliSecondsSinceUnixEpoch, UInt, user_id};
-
-    use super::*;
-
-    const MINUTE: i64 = 60;
-
-    fn at(minute: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + minute * MINUTE).unwrap()
-    }
-
-    fn entry(id: &str, sender: &str, minute: i64, said: Said) -> Entry {
-        Entry {
-            event_id: id.try_into().unwrap(),
-            sender: sender.try_into().unwrap(),
-            at: at(minute),
-            about: None,
-            said,
-        }
-    }
-
-    fn checkin(id: &str, reminds: Option<&str>) -> Checkin {
-        Checkin {
-            id: id.parse().unwrap(),
-            text: "How was the night?".to_owned(),
-            answer: AnswerKind::Scale(Scale::new(1, 5)),
-            asked_ts: time::to_matrix(at(0)),
-            expires_ts: Some(time::to_matrix(at(60))),
-            reminds: reminds.map(|id| id.parse().unwrap()),
-        }
-    }
-
-    fn asks(id: &str, event: &str, minute: i64) -> Entry {
-        entry(
-            event,
-            "@therapist:x",
-            minute,
-            Said::Checkin(checkin(id, None)),
-        )
-    }
-
-    fn writes(event: &str, minute: i64, body: &str) -> Entry {
-        entry(
-            event,
-            "@nurse:x",
-            minute,
-            Said::Text {
-                body: body.to_owned(),
-                edited: false,
-            },
-        )
-    }
-
-    fn values(agenda: &[Asked]) -> Vec<Vec<Option<i64>>> {
-        agenda
-            .iter()
-            .map(|asked| asked.answers.iter().map(|given| given.value).collect())
-            .collect()
-    }
-
-    #[test]
-    fn an_answer_by_any_client_is_understood() {
-        let block = Answer {
-            checkin: "c1".parse().unwrap(),
-            value: Some(4),
-            note: None,
-        };
-        let by_block = [
-            asks("c1", "$1", 0),
-            entry("$2", "@nurse:x", 5, Said::Answer(block)),
-        ];
-        let by_text = [asks("c1", "$1", 0), writes("$2", 5, "4, long but fine")];
-        let mut vote = entry("$2", "@nurse:x", 5, Said::Vote(vec!["4".to_owned()]));
-        vote.about = Some("$1".try_into().unwrap());
-        for entries in [
-            by_block.to_vec(),
-            by_text.to_vec(),
-            vec![asks("c1", "$1", 0), vote],
-        ] {
-            assert_eq!(values(&agenda(&entries)), [[Some(4)]]);
-        }
-    }
-
-    #[test]
-    fn a_message_that_is_no_answer_leaves_the_check_in_open() {
-        let agenda = agenda(&[asks("c1", "$1", 0), writes("$2", 5, "3 patients tonight")]);
-        assert!(agenda[0].answers.is_empty());
-        assert!(agenda[0].is_open_for(user_id!("@nurse:x"), at(10)));
-        assert!(
-            !agenda[0].is_open_for(user_id!("@nurse:x"), at(61)),
-            "expired"
-        );
-        assert!(
-            !agenda[0].is_open_for(user_id!("@therapist:x"), at(10)),
-            "one's own"
-        );
-    }
-
-    #[test]
-    fn the_therapist_cannot_answer_in_the_nurses_name() {
-        let own = Answer {
-            checkin: "c1".parse().unwrap(),
-            value: Some(5),
-            note: None,
-        };
-        let agenda = agenda(&[
-            asks("c1", "$1", 0),
-            entry("$2", "@therapist:x", 1, Said::Answer(own)),
-        ]);
-        assert!(agenda[0].answers.is_empty());
-    }
-
-    #[test]
-    fn a_number_off_the_scale_does_not_count() {
-        let wild = Answer {
-            checkin: "c1".parse().unwrap(),
-            value: Some(99),
-            note: None,
-        };
-        let agenda = agenda(&[
-            asks("c1", "$1", 0),
-            entry("$2", "@nurse:x", 1, Said::Answer(wild)),
-        ]);
-        assert!(agenda[0].answers.is_empty());
-    }
-
-    #[test]
-    fn a_reminder_belongs_to_its_check_in() {
-        let reminder = entry(
-            "$2",
-            "@therapist:x",
-            30,
-            Said::Checkin(checkin("c2", Some("c1"))),
-        );
-        let mut reply = writes("$3", 31, "2");
-        reply.about = Some("$2".try_into().unwrap());
-        let agenda = agenda(&[asks("c1", "$1", 0), reminder, reply]);
-        assert_eq!(values(&agenda), [[Some(2)]]);
-    }
-
-    #[test]
-    fn somebody_else_cannot_take_over_a_check_in_by_its_id() {
-        let forged = entry(
-            "$2",
-            "@mallory:x",
-            1,
-            Said::Checkin(checkin("c9", Some("c1"))),
-        );
-        let agenda = agenda(&[asks("c1", "$1", 0), forged]);
-        assert_eq!(agenda.len(), 2);
-        assert_eq!(agenda[0].event_id, "$1");
-    }
-
-    #[test]
-    fn a_later_answer_replaces_an_earlier_one() {
-        let answer = |value| {
-            Said::Answer(Answer {
-                checkin: "c1".parse().unwrap(),
-                value: Some(value),
-                note: None,
-            })
-        };
-        let agenda = agenda(&[
-            asks("c1", "$1", 0),
-            entry("$2", "@nurse:x", 1, answer(2)),
-            entry("$3", "@nurse:x", 2, answer(3)),
-        ]);
-        assert_eq!(values(&agenda), [[Some(3)]]);
-    }
-
-    #[test]
-    fn a_postponed_check_in_expires_as_much_later() {
-        let agenda = agenda(&[asks("c1", "$1", 90)]);
-        assert_eq!(agenda[0].expires, Some(at(150)));
-    }
-
-    #[test]
-    fn wild_times_do_not_panic() {
-        let mut wild = checkin("c1", None);
-        wild.asked_ts = MilliSecondsSinceUnixEpoch(UInt::MIN);
-        wild.expires_ts = Some(MilliSecondsSinceUnixEpoch(UInt::MAX));
-        assert_eq!(
-            agenda(&[entry("$1", "@therapist:x", 0, Said::Checkin(wild))]).len(),
-            1
-        );
-    }
-}
+pub(crate) mod tests;

@@ -3,6 +3,7 @@ mod ask;
 mod cancel;
 mod list;
 mod postpone;
+mod trend;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -33,6 +34,7 @@ enum Command {
     List(list::List),
     Cancel(cancel::Cancel),
     Postpone(postpone::Postpone),
+    Trend(trend::Trends),
 }
 
 impl Checkin {
@@ -43,6 +45,7 @@ impl Checkin {
             Command::List(command) => command.run(context).await,
             Command::Cancel(command) => command.run(context).await,
             Command::Postpone(command) => command.run(context).await,
+            Command::Trend(command) => command.run(context).await,
         }
     }
 }

@@ -49,17 +49,33 @@ fn shown(item: &Item, now: &Zoned) -> String {
         What::Answer {
             text,
             value,
+            scores,
             note,
+            urgent,
+            late,
             time,
             by,
         } => {
-            let answer = render::answer(*value, note.as_deref());
+            let urgent = if *urgent { "URGENT: " } else { "" };
+            let late = if *late { ", late" } else { "" };
+            let answer = render::scored(*value, scores, note.as_deref());
             format!(
-                "{by} answered “{}”: {answer} ({})",
+                "{urgent}{by} answered “{}”: {answer} ({}{late})",
                 terminal::line(text),
                 when("", *time).trim()
             )
         }
+        What::Unclear {
+            by,
+            text,
+            body,
+            time,
+        } => format!(
+            "{by} wrote “{}”, which is not understood as an answer to “{}” ({})",
+            terminal::line(body),
+            terminal::line(text),
+            when("", *time).trim()
+        ),
         What::Document {
             id,
             title,

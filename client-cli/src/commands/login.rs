@@ -5,7 +5,7 @@ use super::{
     Context, finish,
     register::{DeviceArgs, PasswordArgs},
 };
-use crate::accounts;
+use crate::{accounts, safety};
 
 /// Log in on this device with an account that you have.
 #[derive(Args, Debug)]
@@ -40,6 +40,7 @@ impl Login {
             context.out.result(&logged_in, |_| {
                 format!("You are logged in as {}.", user_id.as_deref().unwrap_or(&self.user))
             })?;
+            context.out.note(&safety::first_words());
             context.out.note(
                 "Next: run `respite recovery restore` with your recovery key, or `respite verify` together \
                  with another device of yours. Until then earlier messages cannot be read here.",

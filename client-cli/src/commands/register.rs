@@ -7,6 +7,7 @@ use super::{Context, finish};
 use crate::{
     accounts,
     profile::Keys,
+    safety,
     secrets::{Source, Terminal, line_of_stdin},
     session::Newcomer,
 };
@@ -108,6 +109,7 @@ impl Register {
             context.out.result(&registered, |_| {
                 format!("Welcome. You are {}.", user_id.as_deref().unwrap_or("logged in"))
             })?;
+            context.out.note(&safety::first_words());
             context.out.note(
                 "Next: run `respite recovery setup`. It gives you a recovery key; without one, losing \
                  this device means losing your messages.",

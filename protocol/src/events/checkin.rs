@@ -13,23 +13,30 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{BlockId, InvalidBlock, MESSAGE, Outgoing, POLL_START, line, text};
+use super::{BlockId, InvalidBlock, MESSAGE, Outgoing, POLL_START, Scale};
+use crate::{
+    instruments::{Kind, Questionnaire},
+    text::text,
+};
 
 /// The block's key in the message.
 pub const BLOCK: &str = "chat.respite.checkin";
 
 /// Most answers a poll can offer (MSC3381).
-pub const MAX_POLL_ANSWERS: i64 = 20;
+pub const MAX_POLL_ANSWERS: usize = 20;
+/// Largest content of a message with a questionnaire, in bytes: what the server takes as
+/// ciphertext (64 KiB) is a third larger.
+pub const MAX_CONTENT_BYTES: usize = 45_000;
 
-/// A check-in: one question.
+/// A check-in: a question, or a questionnaire.
 ///
-/// With a scale of at most [`MAX_POLL_ANSWERS`] steps it travels as an ordinary poll, which
-/// existing clients show with buttons; otherwise as an ordinary text message.
+/// One question with at most [`MAX_POLL_ANSWERS`] answers travels as an ordinary poll, which
+/// existing clients show with buttons; everything else as an ordinary text message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkin {
     /// Names the check-in.
     pub id: BlockId,
-    /// The question.
+    /// The question, or the title of the questionnaire.
     pub text: String,
     /// What kind of answer is hoped for.
     pub answer: AnswerKind,
@@ -51,80 +58,11 @@ pub enum AnswerKind {
     Text,
     /// A whole number, and a few words if wanted.
     Scale(Scale),
-}
-
-/// A scale of whole numbers, both ends included.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scale {
-    /// Lowest answer.
-    pub low: i64,
-    /// Highest answer.
-    pub high: i64,
-    /// What the lowest answer means.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub low_label: Option<String>,
-    /// What the highest answer means.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub high_label: Option<String>,
-}
-
-impl Scale {
-    /// Most steps of a scale: 0 to 100.
-    pub const MAX_STEPS: i64 = 101;
-    /// Largest absolute number on a scale.
-    pub const MAX_VALUE: i64 = 1_000;
-
-    /// A scale without labels.
-    pub const fn new(low: i64, high: i64) -> Self {
-        Self {
-            low,
-            high,
-            low_label: None,
-            high_label: None,
-        }
-    }
-
-    /// Whether the number is on the scale.
-    pub fn contains(&self, value: i64) -> bool {
-        (self.low..=self.high).contains(&value)
-    }
-
-    /// Checks the limits.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidBlock`] if it is upside down, too wide, or a label is empty or too long.
-    pub fn validate(&self) -> Result<(), InvalidBlock> {
-        let allowed = -Self::MAX_VALUE..=Self::MAX_VALUE;
-        let fits = allowed.contains(&self.low)
-            && allowed.contains(&self.high)
-            && self.low < self.high
-            && self.high - self.low < Self::MAX_STEPS;
-        if !fits {
-            return Err(InvalidBlock::Scale);
-        }
-        [&self.low_label, &self.high_label]
-            .into_iter()
-            .flatten()
-            .try_for_each(|label| line(label))
-    }
-
-    fn steps(&self) -> i64 {
-        self.high - self.low + 1
-    }
-
-    fn step_text(&self, step: i64) -> String {
-        let label = if step == self.low {
-            &self.low_label
-        } else if step == self.high {
-            &self.high_label
-        } else {
-            &None
-        };
-        label
-            .as_ref()
-            .map_or_else(|| step.to_string(), |label| format!("{step} ({label})"))
-    }
+    /// Answers to a questionnaire, and a few words if wanted.
+    Questionnaire {
+        /// What is asked.
+        questionnaire: Box<Questionnaire>,
+    },
 }
 
 impl Checkin {
@@ -144,9 +82,13 @@ impl Checkin {
         };
         content.insert("body".to_owned(), json!(self.body()));
         content.insert(BLOCK.to_owned(), json!(self));
+        let content = Value::Object(content);
+        if self.questionnaire().is_some() && content.to_string().len() > MAX_CONTENT_BYTES {
+            return Err(InvalidBlock::TooLarge);
+        }
         Ok(Outgoing {
             event_type,
-            content: Value::Object(content),
+            content,
         })
     }
 
@@ -165,17 +107,29 @@ impl Checkin {
         self.reminds.as_ref().unwrap_or(&self.id)
     }
 
+    /// The questionnaire, if it is one.
+    pub fn questionnaire(&self) -> Option<&Questionnaire> {
+        match &self.answer {
+            AnswerKind::Questionnaire { questionnaire } => Some(questionnaire),
+            AnswerKind::Text | AnswerKind::Scale(_) => None,
+        }
+    }
+
     fn validate(&self) -> Result<(), InvalidBlock> {
         text(&self.text)?;
         match &self.answer {
+            AnswerKind::Questionnaire { questionnaire } => questionnaire
+                .validate()
+                .map_err(|_| InvalidBlock::Questionnaire),
             AnswerKind::Text => Ok(()),
-            AnswerKind::Scale(scale) => scale.validate(),
+            AnswerKind::Scale(scale) => Ok(scale.validate()?),
         }
     }
 
     fn body(&self) -> String {
         match &self.answer {
             AnswerKind::Text => self.text.clone(),
+            AnswerKind::Questionnaire { questionnaire } => questionnaire.as_text(),
             AnswerKind::Scale(scale) => format!(
                 "{}\nAnswer with a number from {} to {}, and a few words if you like.",
                 self.text,
@@ -185,18 +139,33 @@ impl Checkin {
         }
     }
 
+    /// The answers that people tap, if it is one question with few of them: id and text.
+    fn taps(&self) -> Option<Vec<(String, String)>> {
+        match &self.answer {
+            AnswerKind::Text => None,
+            AnswerKind::Scale(scale) => Kind::Scale(scale.clone()).taps(MAX_POLL_ANSWERS),
+            AnswerKind::Questionnaire { questionnaire } => {
+                questionnaire.only_question()?.kind.taps(MAX_POLL_ANSWERS)
+            }
+        }
+    }
+
+    /// The words of the one question.
+    fn question(&self) -> &str {
+        let only = self.questionnaire().and_then(Questionnaire::only_question);
+        only.map_or(&self.text, |question| &question.text)
+    }
+
     fn poll(&self) -> Result<Option<Map<String, Value>>, InvalidBlock> {
-        let AnswerKind::Scale(scale) = &self.answer else {
+        let Some(taps) = self.taps() else {
             return Ok(None);
         };
-        if scale.steps() > MAX_POLL_ANSWERS {
-            return Ok(None);
-        }
-        let answers: Vec<_> = (scale.low..=scale.high)
-            .map(|step| UnstablePollAnswer::new(step.to_string(), scale.step_text(step)))
+        let answers: Vec<_> = taps
+            .into_iter()
+            .map(|(id, text)| UnstablePollAnswer::new(id, text))
             .collect();
         let answers = UnstablePollAnswers::try_from(answers).map_err(|_| InvalidBlock::Scale)?;
-        let mut poll = UnstablePollStartContentBlock::new(&self.text, answers);
+        let mut poll = UnstablePollStartContentBlock::new(self.question(), answers);
         poll.kind = PollKind::Disclosed;
         match json!(NewUnstablePollStartEventContent::plain_text(
             self.body(),

@@ -5,7 +5,8 @@ use ruma::{MilliSecondsSinceUnixEpoch, events::room::EncryptedFile};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{BlockId, InvalidBlock, MESSAGE, Outgoing, date::day, line};
+use super::{BlockId, InvalidBlock, MESSAGE, Outgoing, date::day};
+use crate::text::line;
 
 /// The block's key in the message.
 pub const BLOCK: &str = "chat.respite.document";

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use respite::accounts;
 use respite_tests::{
     canary::Canary,
-    desk::desks,
+    desk::{Desk, desks},
     person::pair_at,
     place::{Place, Program},
     wiretap::Wiretap,
@@ -153,6 +153,7 @@ async fn the_thin_client_leaves_no_words_and_sends_none() -> Result<()> {
             "1h",
         ])
         .await?;
+    questionnaire(&watched, &therapist, &nurse).await?;
     let file = therapist.file(
         &format!("{}.txt", word("file")),
         word("content").repeat(100).as_bytes(),
@@ -196,6 +197,68 @@ async fn the_thin_client_leaves_no_words_and_sends_none() -> Result<()> {
         );
     }
     watched.nothing_is_left().await
+}
+
+/// A questionnaire of one's own, urgent and answered in words, and a safety plan.
+async fn questionnaire(watched: &Watched, therapist: &Desk, nurse: &Desk) -> Result<()> {
+    let word = |field: &str| watched.word(" ", field);
+    let of_ones_own = serde_json::json!({
+        "resourceType": "Questionnaire", "id": "own", "title": word("form"), "description": word("what for"),
+        "copyright": word("copyright"), "code": [{ "system": "urn:x", "code": word("code"), "display": word("display") }],
+        "item": [
+            { "linkId": "how", "type": "choice", "text": word("asked"), "answerOption": [{ "valueString": word("choice") }] },
+            { "linkId": "why", "type": "text", "text": word("why") },
+        ],
+    });
+    let file = therapist.file("own.json", of_ones_own.to_string().as_bytes())?;
+    therapist.answers(&["instruments", "import", &file]).await?;
+    therapist
+        .answers(&["checkin", "ask", "nurse", "--instrument", "own"])
+        .await?;
+    let (why, note) = (format!("why={}", word("because")), word("beside"));
+    nurse
+        .answers(&[
+            "checkin",
+            "answer",
+            "therapist",
+            "--set",
+            "how=1",
+            "--set",
+            &why,
+            "--note",
+            &note,
+            "--urgent",
+        ])
+        .await?;
+    let mut plan = vec!["safety-plan", "edit", "therapist", "--country", "IE"];
+    let parts = [
+        "signs",
+        "alone",
+        "company",
+        "people",
+        "professionals",
+        "safer",
+        "reasons",
+    ];
+    let parts = parts.map(|part| (format!("--{part}"), word(part)));
+    for (part, text) in &parts {
+        plan.extend([part.as_str(), text.as_str()]);
+    }
+    nurse.answers(&plan).await?;
+    let found = therapist.says(&["inbox"]).await?;
+    ensure!(
+        found
+            .first()
+            .is_some_and(|first| first["urgent"] == true
+                && watched.canary.is_in(first.to_string().as_bytes())),
+        "{found:?}"
+    );
+    let trend = therapist.says(&["checkin", "trend", "nurse"]).await?;
+    ensure!(
+        watched.canary.is_in(format!("{trend:?}").as_bytes()),
+        "{trend:?}"
+    );
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

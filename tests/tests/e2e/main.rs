@@ -25,6 +25,7 @@ mod powerloss;
 mod program;
 mod prompts;
 mod push;
+mod questionnaires;
 mod room_list;
 mod rows;
 mod several;

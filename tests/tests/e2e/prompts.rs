@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use respite::checkins::{self, Question};
 use respite_protocol::{
     api::list_prompts::{self, PromptState},
-    events::Checkin,
+    events::{AnswerKind, Checkin},
 };
 use respite_tests::{
     person::{Person, pair, pair_at},
@@ -22,7 +22,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 fn question(text: &str, expires: Option<Duration>) -> Question {
     Question {
         text: text.to_owned(),
-        scale: None,
+        answer: AnswerKind::Text,
         expires,
     }
 }

@@ -1,33 +1,50 @@
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use jiff::Timestamp;
 use matrix_sdk::Room;
-use respite_protocol::events::{Checkin, Scale};
+use respite_protocol::{
+    events::{AnswerKind, Checkin, Scale},
+    instruments::Questionnaire,
+};
 use serde_json::json;
 
 use super::super::{Context, duration_argument};
 use crate::{
     checkins::{self, Question, Scheduled},
+    instruments::{self, Rule},
     outbox::{Delivery, SEND_WAIT},
     rooms, time,
 };
 
-/// Ask a question, now or later.
+/// Ask a question or a questionnaire, now or later.
+///
+/// A questionnaire is one that `respite instruments list` names, or a FHIR file. Any client can
+/// answer it by typing the numbers; one question is a poll.
 ///
 /// With --at the question is encrypted here, and the server releases it at that time without ever
 /// being able to read it.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example: respite checkin ask heron --text \"How did you sleep?\" --scale 1-5 --at 15:30 --expires 8h --remind 2h"
+    after_help = "Example: respite checkin ask heron --text \"How did you sleep?\" --scale 1-5 --at 15:30 --expires 8h --remind 2h\nrespite checkin ask heron --instrument phq-9 --expires 24h"
 )]
 pub(crate) struct Ask {
     /// The room: a person in it, the beginning of their name, or the room's id.
     room: String,
     /// The question.
-    #[arg(long)]
-    text: String,
+    #[arg(long, required_unless_present_any = ["instrument", "file"])]
+    text: Option<String>,
+    /// A questionnaire, such as phq-9.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["text", "scale", "file"])]
+    instrument: Option<String>,
+    /// A questionnaire in a file: FHIR R4, JSON.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "scale"])]
+    file: Option<PathBuf>,
+    /// Which answer is urgent, like 9>=1 (a question's number or name) or <=2 with --scale: the
+    /// person then sees their safety plan and crisis lines at once, and your inbox has it on top.
+    #[arg(long, value_name = "RULE")]
+    urgent: Vec<Rule>,
     /// Ask for a number: lowest and highest, like 1-5, perhaps with what they mean: 1-5:awful:great
     #[arg(long, value_name = "LOW-HIGH", value_parser = scale_argument, allow_hyphen_values = true)]
     scale: Option<Scale>,
@@ -56,13 +73,10 @@ impl Ask {
         if at.is_some_and(|at| at <= now.timestamp()) {
             anyhow::bail!("that time has passed; leave --at out to ask now");
         }
-        let question = Question {
-            text: self.text.clone(),
-            scale: self.scale.clone(),
-            expires: self.expires,
-        };
         context
             .connected(async |session| {
+                let imported = instruments::imported(session.client()).await?;
+                let question = self.question(imported)?;
                 let room = rooms::joined(session.client(), &self.room).await?;
                 match at {
                     Some(at) => self.later(context, &room, &question, at).await,
@@ -70,6 +84,42 @@ impl Ask {
                 }
             })
             .await
+    }
+
+    fn question(&self, imported: Vec<Questionnaire>) -> Result<Question> {
+        let questionnaire = match (&self.instrument, &self.file, &self.text, &self.scale) {
+            (Some(name), ..) => Some(instruments::named(name, imported)?),
+            (None, Some(file), ..) => Some(instruments::read(file)?),
+            (None, None, Some(text), Some(scale)) if !self.urgent.is_empty() => {
+                Some(instruments::single(text, scale.clone()))
+            }
+            _ => None,
+        };
+        let (text, answer) = match (questionnaire, &self.scale) {
+            (Some(mut questionnaire), _) => {
+                for rule in &self.urgent {
+                    rule.set(&mut questionnaire)?;
+                }
+                (
+                    questionnaire.title.clone(),
+                    instruments::asked(questionnaire),
+                )
+            }
+            (None, _) if !self.urgent.is_empty() => {
+                bail!("--urgent needs numbers: ask with --scale or a questionnaire")
+            }
+            (None, Some(scale)) => (self.words(), AnswerKind::Scale(scale.clone())),
+            (None, None) => (self.words(), AnswerKind::Text),
+        };
+        Ok(Question {
+            text,
+            answer,
+            expires: self.expires,
+        })
+    }
+
+    fn words(&self) -> String {
+        self.text.clone().unwrap_or_default()
     }
 
     async fn now(

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::Context;
 use crate::{
-    checkins::{self, Given},
+    checkins::{self, Given, Unclear},
     history,
     render::{self, Names},
     rooms, terminal, time,
@@ -30,6 +30,8 @@ enum Line {
         expires: Option<Timestamp>,
         state: &'static str,
         answers: Vec<Given>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        unclear: Vec<Unclear>,
         #[serde(skip)]
         names: Vec<String>,
     },
@@ -97,7 +99,30 @@ fn asked_line(asked: checkins::Asked, names: &Names, now: Timestamp) -> Line {
             .map(|given| names.of_user(&given.by))
             .collect(),
         answers: asked.answers,
+        unclear: asked.unclear,
     }
+}
+
+fn answer_shown(given: &Given, name: &str, now: &Zoned) -> String {
+    let scores: Vec<_> = given
+        .scores
+        .iter()
+        .map(|score| score.shown.clone())
+        .collect();
+    let urgent = if given.urgent { "URGENT " } else { "" };
+    let late = if given.late { " (late)" } else { "" };
+    let answer = render::scored(given.value, &scores, given.note.as_deref());
+    let mut shown = format!(
+        "\n    {} {urgent}{name}: {answer}{late}",
+        time::shown(given.at, now)
+    );
+    if given.value.is_none() {
+        for said in &given.said {
+            let (text, answer) = (terminal::line(&said.text), terminal::line(&said.answer));
+            shown.push_str(&format!("\n        {text}: {answer}"));
+        }
+    }
+    shown
 }
 
 fn shown(line: &Line, now: &Zoned) -> String {
@@ -110,6 +135,7 @@ fn shown(line: &Line, now: &Zoned) -> String {
             expires,
             state,
             answers,
+            unclear,
             names,
         } => {
             let until = match expires {
@@ -124,10 +150,13 @@ fn shown(line: &Line, now: &Zoned) -> String {
                 terminal::line(text)
             );
             for (given, name) in answers.iter().zip(names) {
-                let answer = render::answer(given.value, given.note.as_deref());
+                shown.push_str(&answer_shown(given, name, now));
+            }
+            for unclear in unclear {
                 shown.push_str(&format!(
-                    "\n    {} {name}: {answer}",
-                    time::shown(given.at, now)
+                    "\n    {} not understood: {}",
+                    time::shown(unclear.at, now),
+                    terminal::line(&unclear.body)
                 ));
             }
             shown

@@ -29,6 +29,8 @@ fn an_answer_typed_in_any_client_is_understood() {
         ("3/5", 3, ""),
         ("3/5, woke at 4", 3, "woke at 4"),
         ("3.", 3, ""),
+        ("3 slept badly", 3, "slept badly"),
+        ("3 Noise, from the street", 3, "Noise, from the street"),
         (
             "> <@therapist:respite.example> How did you sleep?\n> Answer.\n\n2, noise",
             2,
@@ -65,6 +67,12 @@ fn what_may_mean_something_else_is_left_to_the_therapist() {
         "3%",
         "３",
         "3 4",
+        "3 new patients",
+        "3 long nights",
+        "3 hours",
+        "3 am",
+        "3 of us",
+        "3 or 4",
         "999999999999999999999",
         "> <@them:x> 3",
         "three",
@@ -123,13 +131,9 @@ fn what_is_sent_is_what_is_read() {
         (None, Some("noise")),
     ] {
         let note = note.map(str::to_owned);
-        let answer = Answer {
-            checkin: "sleep-1".parse().unwrap(),
-            value,
-            note,
-        };
+        let answer = Answer::new(&scale(), value, note);
         let sent = answer
-            .to_message(Some(event_id.try_into().unwrap()))
+            .to_message(&scale(), Some(event_id.try_into().unwrap()))
             .unwrap();
         assert_eq!(sent.content["m.relates_to"]["event_id"], event_id);
         assert_eq!(
@@ -138,12 +142,11 @@ fn what_is_sent_is_what_is_read() {
         );
         assert_eq!(Answer::from_content("m.sticker", &sent.content), None);
     }
-    let silent = Answer {
-        checkin: "sleep-1".parse().unwrap(),
-        value: None,
-        note: None,
-    };
-    assert_eq!(silent.to_message(None), Err(InvalidBlock::NoAnswer));
+    let silent = Answer::new(&scale(), None, None);
+    assert_eq!(
+        silent.to_message(&scale(), None),
+        Err(InvalidBlock::NoAnswer)
+    );
 }
 
 proptest! {
@@ -152,8 +155,8 @@ proptest! {
         value in 1_i64..=5,
         note in "[a-zA-Zäöü0-9?!]{1,5}( [a-zA-Zäöü0-9?!,.]{1,9}){0,5}",
     ) {
-        let answer = Answer { checkin: "sleep-1".parse().unwrap(), value: Some(value), note: Some(note) };
-        let sent = answer.to_message(None).unwrap();
+        let answer = Answer::new(&scale(), Some(value), Some(note));
+        let sent = answer.to_message(&scale(), None).unwrap();
         let body = sent.content["body"].as_str().unwrap();
         prop_assert_eq!(interpret(&scale(), Reply::Text(body)), Some(answer));
     }
@@ -169,7 +172,7 @@ proptest! {
     #[test]
     fn a_number_that_is_part_of_something_is_no_answer(
         value in 1_i64..=5,
-        glued in "[0-9a-zA-Z%°€]|[.,:;-][0-9a-z]| [a-zA-Z0-9]",
+        glued in "[0-9a-zA-Z%°€]|[.,:;-][0-9a-z]| [0-9]| (patients|hours|nights|am|of|more) ",
         rest in "[a-z0-9 ]{0,8}",
     ) {
         prop_assert_eq!(read(&scale(), &format!("{value}{glued}{rest}")), None);
@@ -182,4 +185,94 @@ proptest! {
         let glued = format!("{words}{value}");
         prop_assert_eq!(read(&scale(), &glued), None);
     }
+}
+
+fn questionnaire(id: &str) -> Checkin {
+    let questionnaire = crate::instruments::bundled::named(id).unwrap();
+    let mut asked = checkin(AnswerKind::Text);
+    asked.text = questionnaire.title.clone();
+    asked.answer = AnswerKind::Questionnaire {
+        questionnaire: Box::new(questionnaire),
+    };
+    asked
+}
+
+/// What a typed answer adds up to, in words.
+fn scored(asked: &Checkin, text: &str) -> Option<Vec<String>> {
+    let answer = interpret(asked, Reply::Text(text))?;
+    let answers = answer.answers(asked).unwrap();
+    let scored = asked.questionnaire().unwrap().scored(&answers);
+    Some(scored.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_whole_questionnaire_is_answered_by_typing_its_numbers() {
+    let asked = questionnaire("phq-9");
+    let total = |text: &str| scored(&asked, text).map(|scores| scores.join("; "));
+    assert_eq!(
+        total("2 1 0 0 1 2 0 1 0").as_deref(),
+        Some("total 7 (mild)")
+    );
+    assert_eq!(
+        total("> <@them:x> PHQ-9\n\n2,1,0,0,1,2,0,1,-").as_deref(),
+        Some("total 8 (mild), 1 answer estimated")
+    );
+    for text in ["2", "2 1 0", "2 1 0 0 1 2 0 1 9", "all fine"] {
+        assert_eq!(total(text), None, "{text}");
+    }
+    let answer = interpret(&asked, Reply::Text("1 1 1 1 1 1 1 1 0 lay awake")).unwrap();
+    assert_eq!(answer.note.as_deref(), Some("lay awake"));
+    assert!(!answer.urgent);
+}
+
+#[test]
+fn an_urgent_answer_says_so_inside_and_first() {
+    let asked = questionnaire("phq-9");
+    let answer = interpret(&asked, Reply::Text("0 0 0 0 0 0 0 0 1")).unwrap();
+    assert!(answer.urgent);
+    let sent = answer.to_message(&asked, None).unwrap();
+    let body = sent.content["body"].as_str().unwrap();
+    assert!(body.starts_with("URGENT"), "{body}");
+    assert!(
+        body.contains("total 1 (minimal)") && body.contains("1, Several days"),
+        "{body}"
+    );
+    assert_eq!(sent.content[BLOCK]["urgent"], true);
+    assert_eq!(
+        Answer::from_content(sent.event_type, &sent.content),
+        Some(answer)
+    );
+}
+
+#[test]
+fn one_question_of_a_questionnaire_is_tapped() {
+    let asked = questionnaire("mood");
+    let votes = ["7".to_owned()];
+    let answer = interpret(&asked, Reply::Poll(&votes)).unwrap();
+    let answers = answer.answers(&asked).unwrap();
+    assert_eq!(answers.get("mood"), Some(&Chosen::Integer(7)));
+    for vote in ["11", "07", "seven"] {
+        assert!(
+            interpret(&asked, Reply::Poll(&[vote.to_owned()])).is_none(),
+            "{vote}"
+        );
+    }
+    let many = questionnaire("phq-9");
+    assert!(
+        interpret(&many, Reply::Poll(&votes)).is_none(),
+        "a questionnaire is no poll"
+    );
+}
+
+#[test]
+fn a_response_in_a_block_is_held_against_what_was_asked() {
+    let asked = questionnaire("phq-9");
+    let answer = interpret(&asked, Reply::Text("1 1 1 1 1 1 1 1 1")).unwrap();
+    let mut content = answer.to_message(&asked, None).unwrap().content;
+    *content
+        .pointer_mut("/chat.respite.checkin.answer/response/item/0/answer/0/valueCoding/code")
+        .unwrap() = json!("LA-none");
+    let forged = Answer::from_content(MESSAGE, &content).unwrap();
+    assert_eq!(forged.answers(&asked).unwrap().iter().count(), 8);
+    assert_eq!(forged.answers(&checkin(AnswerKind::Text)), None);
 }

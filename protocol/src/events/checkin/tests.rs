@@ -117,3 +117,62 @@ fn what_is_out_of_limits_is_neither_sent_nor_read() {
         assert!(id.parse::<BlockId>().is_err(), "{id}");
     }
 }
+
+fn questionnaire(id: &str) -> AnswerKind {
+    AnswerKind::Questionnaire {
+        questionnaire: Box::new(crate::instruments::bundled::named(id).unwrap()),
+    }
+}
+
+#[test]
+fn one_question_stays_a_poll_and_a_questionnaire_is_text_with_its_questions() {
+    let mood = checkin(questionnaire("mood")).to_message().unwrap();
+    assert_eq!(mood.event_type, POLL_START);
+    let poll: UnstablePollStartEventContent = serde_json::from_value(mood.content.clone()).unwrap();
+    assert_eq!(
+        poll.poll_start().question.text,
+        "How is your mood right now?"
+    );
+    assert_eq!(poll.poll_start().answers.len(), 11);
+    let phq_9 = checkin(questionnaire("phq-9")).to_message().unwrap();
+    assert_eq!(phq_9.event_type, MESSAGE);
+    let body = phq_9.content["body"].as_str().unwrap();
+    assert!(
+        body.contains("2. Feeling down") && body.contains("9 numbers in this order"),
+        "{body}"
+    );
+    for sent in [mood, phq_9] {
+        let read = Checkin::from_content(sent.event_type, &sent.content).unwrap();
+        assert_eq!(read.to_message().unwrap(), sent);
+    }
+}
+
+#[test]
+fn every_bundled_questionnaire_fits_into_a_message() {
+    for bundled in crate::instruments::bundled::all() {
+        let sent = checkin(questionnaire(&bundled.id)).to_message().unwrap();
+        assert!(
+            sent.content.to_string().len() < MAX_CONTENT_BYTES / 2,
+            "{}",
+            bundled.id
+        );
+    }
+}
+
+#[test]
+fn a_questionnaire_out_of_limits_is_neither_sent_nor_read() {
+    let mut large = crate::instruments::bundled::named("line").unwrap();
+    large.items = (0..20)
+        .map(|n| {
+            let text = "x".repeat(4_000);
+            crate::instruments::Item::new(n.to_string(), text, Kind::Line)
+        })
+        .collect();
+    let kind = AnswerKind::Questionnaire {
+        questionnaire: Box::new(large),
+    };
+    assert_eq!(checkin(kind).to_message(), Err(InvalidBlock::TooLarge));
+    let mut sent = checkin(questionnaire("phq-9")).to_message().unwrap();
+    sent.content[BLOCK]["answer"]["questionnaire"]["item"][1]["type"] = json!("attachment");
+    assert_eq!(Checkin::from_content(sent.event_type, &sent.content), None);
+}

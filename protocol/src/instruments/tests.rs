@@ -1,0 +1,4 @@
+mod bundles;
+mod exchange;
+mod forms;
+mod typing;
