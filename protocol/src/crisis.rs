@@ -1,7 +1,7 @@
 //! The crisis lines and emergency numbers of countries, known without a network.
 //!
-//! The numbers are in `crisis/lines.json`, each with the page that it was taken from. They change;
-//! who finds a wrong one changes that file.
+//! The numbers are in `crisis/lines.json`, each with the page of those who answer it, to check it
+//! against. They change: a practice looks at its own country's before it relies on them.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct Line {
     pub name: String,
     /// What to dial.
     pub number: String,
-    /// Where the number is from.
+    /// The page of those who answer, where the number can be checked.
     pub source: String,
 }
 

@@ -223,7 +223,7 @@ async fn who_comes_back_knows_who_came_meanwhile() -> Result<()> {
     let events = events.into_iter().filter_map(Value::as_array).flatten();
     let last = events
         .filter(|event| event["type"] == "m.room.member" && event["state_key"] == porter.user)
-        .last();
+        .next_back();
     ensure!(
         last.is_some_and(|event| event["content"]["membership"] == "join"),
         "{told}"
