@@ -223,7 +223,9 @@ async fn who_asks_too_often_has_to_wait_whatever_it_is() -> Result<()> {
     let calm = rows(&world)?;
     let hasty = Practice::open_with(|config| config.limits.requests = 1).await?;
     let nurse = raw::stranger(&hasty, "nurse").await?;
-    for row in calm.iter().filter(|row| row.asker().is_some()) {
+    // Who is no operator is told so first.
+    let hers = |row: &&Row| row.asker().is_some() && !row.path.contains("/admin/");
+    for row in calm.iter().filter(hers) {
         // Once is allowed, each ten seconds.
         nurse.get("v3/account/whoami").await?;
         let answer = asked(row, &nurse).await?;

@@ -152,7 +152,6 @@ async fn one_sees_which_rooms_one_shares_with_somebody() -> Result<()> {
         with(&nurse.user),
         with("nobody"),
         with("@TWO WORDS:localhost"),
-        "v1/mutual_rooms".to_owned(),
         format!("{}&from=x", with(&doctor.user)),
     ] {
         nurse
@@ -161,6 +160,10 @@ async fn one_sees_which_rooms_one_shares_with_somebody() -> Result<()> {
             .refused(400, "M_INVALID_PARAM")
             .map_err(|error| error.context(wrong))?;
     }
+    nurse
+        .get("v1/mutual_rooms")
+        .await?
+        .refused(400, "M_MISSING_PARAM")?;
     Raw::nobody(practice.url())?
         .get(&with(&doctor.user))
         .await?
