@@ -220,10 +220,9 @@ async fn who_comes_back_knows_who_came_meanwhile() -> Result<()> {
     let told = &news["rooms"]["join"][&room];
     // As a client does it: the state first, then the timeline.
     let events = [&told["state"]["events"], &told["timeline"]["events"]];
-    let events = events.into_iter().filter_map(Value::as_array).flatten();
-    let last = events
-        .filter(|event| event["type"] == "m.room.member" && event["state_key"] == porter.user)
-        .next_back();
+    let mut events = events.into_iter().filter_map(Value::as_array).flatten();
+    let last =
+        events.rfind(|event| event["type"] == "m.room.member" && event["state_key"] == porter.user);
     ensure!(
         last.is_some_and(|event| event["content"]["membership"] == "join"),
         "{told}"
