@@ -87,6 +87,10 @@ impl View {
         self.events.extend(events.into_iter().map(told));
     }
 
+    fn is_by_polls(&self) -> bool {
+        self.events.iter().any(|told| told.at.is_some())
+    }
+
     fn ids(&self) -> impl Iterator<Item = &str> {
         self.events.iter().map(|told| told.event.id.as_str())
     }
@@ -115,9 +119,11 @@ pub(super) fn judge(room: &str, sent: &[Sent], views: &[View], outcome: &mut Out
         if let Some(longest) = longest {
             in_the_same_order(room, longest, view, outcome);
         }
-        if let Some(own) = views.iter().find(|own| own.user == view.user) {
-            nothing_missing(room, own, view, outcome);
+        if let Some(own) = readable(views, &view.user) {
             nothing_missing(room, view, own, outcome);
+            if view.is_by_polls() == own.is_by_polls() {
+                nothing_missing(room, own, view, outcome);
+            }
         }
         each_once(room, &known, view, outcome);
         in_time(room, &known, view, outcome);
@@ -183,6 +189,14 @@ fn in_the_same_order(room: &str, one: &View, other: &View, outcome: &mut Outcome
             None => {}
         }
     }
+}
+
+/// What somebody may read of a room: what they paged through, if they did. Polls tell them also of older state that still
+/// holds.
+fn readable<'v>(views: &'v [View], user: &str) -> Option<&'v View> {
+    let mut own = views.iter().filter(|view| view.user == user);
+    let paged = own.clone().find(|view| !view.is_by_polls());
+    paged.or_else(|| own.next())
 }
 
 /// One view of somebody's has the state that another one has; ciphertext that is missing is counted elsewhere. Others may have

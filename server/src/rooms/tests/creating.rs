@@ -232,13 +232,16 @@ async fn a_therapy_room_has_both_in_it_from_the_beginning_and_keeps_its_rules() 
             ),
             ("m.room.join_rules", json!({ "join_rule": "public" })),
             ("m.room.guest_access", json!({ "guest_access": "can_join" })),
-            ("m.room.create", json!({ "room_version": version })),
         ];
         for (kind, content) in weaker {
             let path = format!("/v3/rooms/{room}/state/{kind}/");
             let answer = therapist.refused(Method::PUT, &path, content).await;
             assert_eq!(answer, forbidden(), "{kind}");
         }
+        let path = format!("/v3/rooms/{room}/state/m.room.create/");
+        let again = json!({ "room_version": version });
+        let (status, _) = therapist.refused(Method::PUT, &path, again).await;
+        assert_eq!(status, 400, "a room is created once");
         let path = format!("/v3/rooms/{room}/send/m.room.message/1");
         let plain = json!({ "msgtype": "m.text", "body": "plain" });
         assert_eq!(nurse.refused(Method::PUT, &path, plain).await, forbidden());

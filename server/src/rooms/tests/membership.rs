@@ -35,7 +35,7 @@ async fn people_come_and_go() {
     let members = nurse.get(&format!("/v3/rooms/{room}/joined_members")).await;
     assert_eq!(
         members["joined"][nurse.user.as_str()],
-        json!({ "display_name": "NURSE" })
+        json!({ "display_name": "NURSE", "avatar_url": null })
     );
 
     nurse

@@ -157,6 +157,28 @@ fn a_membership_that_one_of_two_lacks_is_lost() {
 }
 
 #[test]
+fn polls_tell_what_still_holds_and_never_less_than_may_be_read() {
+    let sent = [message(1), message(3)];
+    let paged = |mut view: View| {
+        view.events.iter_mut().for_each(|told| told.at = None);
+        view
+    };
+    let whole = with_a_membership(&[1, 2, 3]);
+    let lacking = with_a_membership(&[1, 3]);
+    let pages = paged(lacking.clone());
+    assert_eq!(
+        found(&sent, &[whole.clone(), pages.clone(), pages.clone()]),
+        []
+    );
+    let more = paged(whole.clone());
+    assert_eq!(
+        found(&sent, &[lacking, more.clone()]),
+        [(Violation::Lost, 1)]
+    );
+    assert_eq!(found(&sent, &[whole, pages, more]), [(Violation::Lost, 1)]);
+}
+
+#[test]
 fn somebody_who_was_invited_later_sees_less_and_always_the_same() {
     let sent = [message(3)];
     let longer = with_a_membership(&[2, 3]);

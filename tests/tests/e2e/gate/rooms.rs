@@ -224,7 +224,7 @@ pub(super) fn settings(scene: &Scene) -> Vec<Attempt> {
             "the creation",
             "m.room.create",
             json!({ "note": words }),
-            FORBIDDEN,
+            INVALID,
         ),
     ]
 }
