@@ -21,6 +21,12 @@ function compared(verifier) {
     });
 }
 
+/** Whether one device of somebody's knows another one. */
+async function knows(one, other) {
+    const devices = await one.crypto.getUserDeviceInfo([other.id]);
+    return devices.get(other.id)?.has(other.client.getDeviceId());
+}
+
 /** Both compare emoji until both are done. */
 async function verify(asking, request, answering) {
     const incoming = await until("the request has come", () =>
@@ -58,6 +64,8 @@ test("a new telephone is verified by the old one, and gets the keys from it", as
     await nurse.has_backed_up(1);
     const phone = await nurse.logs_in_elsewhere();
     practice.people.push(phone);
+    // A client drops, in silence, a request that comes from a device which it has not heard of yet.
+    await until("both devices know each other", async () => (await knows(phone, nurse)) && knows(nurse, phone));
     const request = await phone.crypto.requestOwnUserVerification();
     await verify(phone, request, nurse);
     await until("the telephone can sign", () => phone.crypto.isCrossSigningReady());
