@@ -6,7 +6,7 @@
 mod between_shifts;
 mod phq;
 
-use super::{Band, Decimal, Questionnaire};
+use super::{Band, Decimal, Item, Questionnaire};
 
 /// All of them, in the order in which they are listed.
 pub fn all() -> Vec<Questionnaire> {
@@ -30,6 +30,21 @@ pub fn named(id: &str) -> Option<Questionnaire> {
     all()
         .into_iter()
         .find(|questionnaire| questionnaire.id.eq_ignore_ascii_case(id))
+}
+
+/// One without scores, in its first version.
+fn questionnaire(id: &str, title: &str, copyright: &str, items: Vec<Item>) -> Questionnaire {
+    Questionnaire {
+        id: id.to_owned(),
+        url: Some(url(id)),
+        version: Some("1".to_owned()),
+        title: title.to_owned(),
+        description: None,
+        copyright: Some(copyright.to_owned()),
+        codes: Vec::new(),
+        items,
+        scores: Vec::new(),
+    }
 }
 
 fn number(number: i32) -> Decimal {

@@ -1,7 +1,8 @@
 //! Sync tokens: where a device is in its lists, sealed for this user and device.
 //!
-//! `s<inbox>_<to-device>_<typing>_<check>`, with `_<epoch>` before the check once a backup was put back, and before it
-//! `~` and the members whom the device knows ([`Known`]), if it wants to hear of each once. The check is the server's seal, so that a token cannot be made up, and one that somebody else was given is not taken.
+//! `s<inbox>_<to-device>_<typing>_<check>`; before the check stand `_<epoch>`, once a backup was put back, and `~` with the
+//! members whom the device knows ([`Known`]), if it wants to hear of each once. The check is the server's seal, so that a
+//! token cannot be made up, and one that somebody else was given is not taken.
 
 mod known;
 

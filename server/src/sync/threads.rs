@@ -32,6 +32,8 @@ pub(super) const MAX_UPDATES: usize = 100;
 const APART_MS: u64 = 60_000;
 /// How many threads of a room are read at once.
 const PAGE: usize = 100;
+/// How many threads are looked at for one answer, with those of which the user may read nothing.
+const MAX_EXAMINED: usize = 500;
 /// How many of a thread's new replies are looked at.
 const MAX_REPLIES: usize = 50;
 
@@ -51,6 +53,12 @@ pub(super) struct Search<'a> {
 
 /// A room, and a stretch of it: after a position, and before another one.
 pub(super) type Stretch = (OwnedRoomId, u64, u64);
+
+/// How many more threads one answer may tell, and may look at.
+struct Left {
+    told: usize,
+    examined: usize,
+}
 
 /// Where to go on: a room, and the position before which its threads have their newest replies.
 type Place = (OwnedRoomId, u64);
@@ -128,11 +136,14 @@ impl Search<'_> {
         &self,
         stretches: impl Iterator<Item = Stretch>,
     ) -> Result<(ThreadUpdates, Option<String>)> {
-        let (mut updates, mut left) = (ThreadUpdates::new(), self.limit);
+        let mut updates = ThreadUpdates::new();
+        let mut left = Left {
+            told: self.limit,
+            examined: MAX_EXAMINED,
+        };
         for stretch in stretches {
             let room = stretch.0.clone();
-            let (found, next) = self.within_one(stretch, left).await?;
-            left = left.saturating_sub(found.len());
+            let (found, next) = self.within_one(stretch, &mut left).await?;
             if !found.is_empty() {
                 updates.insert(room.clone(), found.into_iter().collect());
             }
@@ -146,7 +157,7 @@ impl Search<'_> {
     async fn within_one(
         &self,
         (room, after, mut before): Stretch,
-        limit: usize,
+        left: &mut Left,
     ) -> Result<(Vec<(OwnedEventId, ThreadUpdate)>, Option<u64>)> {
         let (mut found, mut readable) = (Vec::new(), None);
         loop {
@@ -156,15 +167,17 @@ impl Search<'_> {
                 if newest <= after || !self.is_since(&room, newest).await? {
                     return Ok((found, None));
                 }
-                if found.len() == limit {
+                if left.told == 0 || left.examined == 0 {
                     return Ok((found, Some(before)));
                 }
+                left.examined -= 1;
                 let readable = match &mut readable {
                     Some(readable) => readable,
                     none => none.insert(access::readable(self.app, &self.me.user, &room).await?),
                 };
                 if let Some(update) = self.update(readable, &root, after).await? {
                     found.push((root, update));
+                    left.told -= 1;
                 }
                 before = newest;
             }

@@ -26,15 +26,7 @@ async fn nurse_on_a_plain_client(practice: &Practice) -> Result<(Desk, Person, O
     let therapist = Desk::of(practice.url(), "therapist", &code).await?;
     let code = therapist.runs(&["invite"]).await?.well()?;
     let nurse = Person::register(practice.url(), "nurse", code.trim()).await?;
-    let room = nurse
-        .sync_until("a room with the therapist", async |me| {
-            Ok(me
-                .client
-                .joined_rooms()
-                .first()
-                .map(|room| room.room_id().to_owned()))
-        })
-        .await?;
+    let room = nurse.room_with(therapist.id()).await?;
     Ok((therapist, nurse, room))
 }
 
@@ -158,15 +150,7 @@ async fn a_therapist_on_any_client_reads_what_a_nurse_answers_with_ours() -> Res
         &therapist.invites_a_client().await?,
     )
     .await?;
-    let room = therapist
-        .sync_until("a room with the nurse", async |me| {
-            Ok(me
-                .client
-                .joined_rooms()
-                .first()
-                .map(|room| room.room_id().to_owned()))
-        })
-        .await?;
+    let room = therapist.room_with(nurse.id()).await?;
     // Any client that can send what another has prepared, such as a script of the practice.
     let gad_7 = bundled::named("gad-7").context("no GAD-7")?;
     let question = checkins::Question {

@@ -1,6 +1,6 @@
 //! Short questions of our own, for between shifts.
 
-use super::{number, url};
+use super::number;
 use crate::instruments::{
     Comparison, Condition, Decimal, Item, Kind, Questionnaire, Scale, Score, Value, When,
 };
@@ -104,14 +104,7 @@ fn questionnaire(id: &str, title: &str, items: Vec<Item>) -> Questionnaire {
         .map(|item| Score::sum(&item.link_id, vec![item.link_id.clone()]))
         .collect();
     Questionnaire {
-        id: id.to_owned(),
-        url: Some(url(id)),
-        version: Some("1".to_owned()),
-        title: title.to_owned(),
-        description: None,
-        copyright: Some(COPYRIGHT.to_owned()),
-        codes: Vec::new(),
-        items,
         scores,
+        ..super::questionnaire(id, title, COPYRIGHT, items)
     }
 }

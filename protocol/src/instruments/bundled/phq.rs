@@ -1,6 +1,6 @@
 //! PHQ-9, PHQ-2, PHQ-4, GAD-7 and GAD-2.
 
-use super::{bands, number, url};
+use super::{bands, number};
 use crate::instruments::{
     Choice, Item, Kind, Missing, Questionnaire, Score, Urgent, questionnaire::coding,
 };
@@ -173,17 +173,7 @@ pub(super) fn gad_2() -> Questionnaire {
 fn questionnaire(id: &str, title: &str, parts: &[&[(&str, &str)]]) -> Questionnaire {
     let mut items = vec![Item::new("lead", LEAD, Kind::Display)];
     items.extend(parts.iter().copied().flatten().map(question));
-    Questionnaire {
-        id: id.to_owned(),
-        url: Some(url(id)),
-        version: Some("1".to_owned()),
-        title: title.to_owned(),
-        description: None,
-        copyright: Some(COPYRIGHT.to_owned()),
-        codes: Vec::new(),
-        items,
-        scores: Vec::new(),
-    }
+    super::questionnaire(id, title, COPYRIGHT, items)
 }
 
 fn question((code, text): &(&str, &str)) -> Item {

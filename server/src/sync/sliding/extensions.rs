@@ -227,16 +227,22 @@ pub(super) async fn threads(
                 if let Some((first, last)) = news.bounds()
                     && is_in(app, me, room).await?
                 {
-                    stretches.push((room.clone(), first - 1, last.saturating_add(1)));
+                    stretches.push((
+                        room.clone(),
+                        first.saturating_sub(1),
+                        last.saturating_add(1),
+                    ));
                 }
             }
             search.within(stretches.into_iter()).await?
         }
     };
-    Ok((!updates.is_empty()).then_some(Threads {
-        updates,
-        prev_batch,
-    }))
+    Ok(
+        (!updates.is_empty() || prev_batch.is_some()).then_some(Threads {
+            updates,
+            prev_batch,
+        }),
+    )
 }
 
 async fn is_in(app: &App, me: &Device, room: &RoomId) -> Result<bool> {
