@@ -100,6 +100,11 @@ impl<'a> Story<'a> {
     ) -> Result<Self> {
         let presence = presence(teller, room, membership, extent, joined).await?;
         let own = [membership.position];
+        // Who is not in it learns nothing of what it became after their time, even if they were banned since.
+        let end = match &presence {
+            Presence::Anew(readable) if !joined => end.min(readable.last()),
+            _ => end,
+        };
         let source = match (&presence, extent) {
             (Presence::Anew(readable), _) => Source::History { end, readable },
             (_, Extent::New(news)) => Source::Positions(&news.events),

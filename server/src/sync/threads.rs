@@ -32,8 +32,8 @@ pub(super) const MAX_UPDATES: usize = 100;
 const APART_MS: u64 = 60_000;
 /// How many threads of a room are read at once.
 const PAGE: usize = 100;
-/// How many threads are looked at for one answer, with those of which the user may read nothing.
-const MAX_EXAMINED: usize = 500;
+/// How many rooms and threads are looked at for one answer, with those in which the user may read nothing new.
+const MAX_EXAMINED: usize = 1_000;
 /// How many of a thread's new replies are looked at.
 const MAX_REPLIES: usize = 50;
 
@@ -54,7 +54,7 @@ pub(super) struct Search<'a> {
 /// A room, and a stretch of it: after a position, and before another one.
 pub(super) type Stretch = (OwnedRoomId, u64, u64);
 
-/// How many more threads one answer may tell, and may look at.
+/// How many more threads one answer may tell, and how many rooms and threads it may look at.
 struct Left {
     told: usize,
     examined: usize,
@@ -143,6 +143,10 @@ impl Search<'_> {
         };
         for stretch in stretches {
             let room = stretch.0.clone();
+            if left.examined == 0 {
+                return Ok((updates, Some(token(self.since, &(room, stretch.2)))));
+            }
+            left.examined -= 1;
             let (found, next) = self.within_one(stretch, &mut left).await?;
             if !found.is_empty() {
                 updates.insert(room.clone(), found.into_iter().collect());
@@ -164,7 +168,7 @@ impl Search<'_> {
             let page = relations::threads_before(&self.app.store, &room, before, PAGE).await?;
             let last = page.len() < PAGE;
             for (newest, root) in page {
-                if newest <= after || !self.is_since(&room, newest).await? {
+                if newest <= after || (after == 0 && !self.is_since(&room, newest).await?) {
                     return Ok((found, None));
                 }
                 if left.told == 0 || left.examined == 0 {

@@ -17,7 +17,7 @@ use crate::{
 pub(super) const DEFAULT_LIMIT: usize = 10;
 /// The most events that a client gets of a room in one sync.
 pub(super) const MAX_LIMIT: usize = 100;
-/// How many events are read at once at least.
+/// How many events are read at once at least, after the first ones.
 const CHUNK: usize = 10;
 /// How many events are looked at for those that the client wants.
 pub(super) const MAX_EXAMINED: usize = 2_000;
@@ -74,8 +74,10 @@ impl Tail {
         let readable = source.readable();
         let mut rest = source;
         let mut settled: BTreeSet<(String, String)> = BTreeSet::new();
+        let mut count = limit + 1;
         'reading: loop {
-            let (chunk, more) = rest.take(store, room, (limit + 1).max(CHUNK)).await?;
+            let (chunk, more) = rest.take(store, room, count).await?;
+            count = count.max(CHUNK);
             if chunk.is_empty() {
                 break;
             }

@@ -12,7 +12,7 @@ use respite_tests::{
     person::{Person, Seen},
     practice::Practice,
 };
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, user_id};
 use serde_json::Value;
 
 /// A check-in that somebody sees.
@@ -26,7 +26,7 @@ async fn nurse_on_a_plain_client(practice: &Practice) -> Result<(Desk, Person, O
     let therapist = Desk::of(practice.url(), "therapist", &code).await?;
     let code = therapist.runs(&["invite"]).await?.well()?;
     let nurse = Person::register(practice.url(), "nurse", code.trim()).await?;
-    let room = nurse.room_with(therapist.id()).await?;
+    let room = nurse.room_with(user_id!("@therapist:localhost")).await?;
     Ok((therapist, nurse, room))
 }
 
@@ -150,7 +150,7 @@ async fn a_therapist_on_any_client_reads_what_a_nurse_answers_with_ours() -> Res
         &therapist.invites_a_client().await?,
     )
     .await?;
-    let room = therapist.room_with(nurse.id()).await?;
+    let room = therapist.room_with(user_id!("@nurse:localhost")).await?;
     // Any client that can send what another has prepared, such as a script of the practice.
     let gad_7 = bundled::named("gad-7").context("no GAD-7")?;
     let question = checkins::Question {

@@ -177,17 +177,26 @@ impl<'a> Ledger<'a> {
         self.added.values().all(|told| told.live)
     }
 
-    /// Whether the store takes something: notes that the connection is in use.
+    /// Whether the store takes something: writes the connection's row as it is. A connection that has none gets none by this.
     pub async fn keeps_again(&self) -> bool {
-        let this = &self;
-        let committed = self.store.transact(|mut tx| async move {
-            let key = (this.of.user, this.of.device, this.of.name);
-            let mut row = tx.get(&CONNECTIONS, key).await?.unwrap_or_default();
-            row.day = today(this.clock);
-            tx.put(&CONNECTIONS, key, &row)?;
-            Ok::<_, StoreError>((tx, ()))
+        let key = (self.of.user, self.of.device, self.of.name);
+        let written = self.store.transact(|mut tx| async move {
+            let row = tx.get(&CONNECTIONS, key).await?;
+            let is_there = row.is_some();
+            tx.put(&CONNECTIONS, key, &row.unwrap_or_default())?;
+            Ok::<_, StoreError>((tx, is_there))
         });
-        committed.await.is_ok()
+        match written.await {
+            Ok(written) if written.value => true,
+            Ok(_) => {
+                let removed = self.store.transact(|mut tx| async move {
+                    tx.delete(&CONNECTIONS, key);
+                    Ok::<_, StoreError>((tx, ()))
+                });
+                removed.await.is_ok()
+            }
+            Err(_) => false,
+        }
     }
 
     /// Whether nothing was added.
