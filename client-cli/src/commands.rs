@@ -130,7 +130,6 @@ pub async fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone
     match cli.run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::debug!(?error, "failed");
             let sentence = failure::sentence(&error);
             let shown = if json {
                 serde_json::json!({ "error": sentence }).to_string()

@@ -20,7 +20,7 @@ use ruma::{
     events::room::EncryptedFile,
 };
 
-pub use self::disk::{MAX_FILE_NAME_CHARS, read_file, safe_name, save};
+pub use self::disk::{MAX_FILE_NAME_CHARS, read_file, safe_name, save, write};
 use crate::{
     checkins::new_id,
     history::{Entry, Said},

@@ -28,6 +28,7 @@ pub struct Filled {
 /// If the input ends before the form does.
 pub fn fill_in(
     questionnaire: &Questionnaire,
+    help: &str,
     input: &mut impl BufRead,
     output: &mut impl Write,
 ) -> Result<Option<Filled>> {
@@ -39,6 +40,7 @@ pub fn fill_in(
     let mut answers = Answers::default();
     let mut passed: Vec<String> = Vec::new();
     let mut shown: Vec<String> = Vec::new();
+    let mut helped = false;
     while let Some((question, texts)) = next(questionnaire, &answers, &passed) {
         for text in texts {
             if !shown.contains(&text.link_id) {
@@ -55,6 +57,11 @@ pub fn fill_in(
             }
             Said::Nothing => {}
             Said::Answer(value) => answers.set(question.link_id.clone(), value),
+        }
+        // At once, whether they go on and send it or not.
+        if !helped && questionnaire.is_urgent(&answers) {
+            writeln!(output, "\n{help}")?;
+            helped = true;
         }
         passed.push(question.link_id.clone());
     }
@@ -149,7 +156,12 @@ mod tests {
     fn filled(id: &str, typed: &str) -> (Result<Option<Filled>>, String) {
         let mut screen = Vec::new();
         let questionnaire = bundled::named(id).unwrap();
-        let filled = fill_in(&questionnaire, &mut typed.as_bytes(), &mut screen);
+        let filled = fill_in(
+            &questionnaire,
+            "call somebody",
+            &mut typed.as_bytes(),
+            &mut screen,
+        );
         (filled, String::from_utf8(screen).unwrap())
     }
 
@@ -195,6 +207,15 @@ mod tests {
         let (sent, well) = filled("between-shifts", "5\n5\n8\n3\n2\n\n\ny\n");
         assert!(!well.contains("kept you awake"));
         assert_eq!(sent.unwrap().unwrap().answers.iter().count(), 5);
+    }
+
+    #[test]
+    fn whoever_may_need_help_is_told_whom_to_call_before_anything_is_sent() {
+        let fine = "0\n0\n0\n0\n0\n0\n0\n0\n0\n";
+        assert!(!filled("phq-9", fine).1.contains("call somebody"));
+        let (left, screen) = filled("phq-9", "0\n0\n0\n0\n0\n0\n0\n0\n1\n");
+        assert!(left.is_err());
+        assert_eq!(screen.matches("call somebody").count(), 1, "{screen}");
     }
 
     #[test]

@@ -201,9 +201,11 @@ async fn read_up_to(room: &Room, entries: &[Entry]) -> Result<Timestamp> {
     Ok(read.max(spoken_up_to(entries, own)))
 }
 
-/// When one last said something.
+/// When one last said something. A check-in may have been planned long before: it does not show that anybody was there.
 fn spoken_up_to(entries: &[Entry], own: &UserId) -> Timestamp {
-    let spoken = entries.iter().rfind(|entry| entry.sender == own);
+    let is_said = |entry: &&Entry| !matches!(entry.said, Said::Checkin(_));
+    let mut own = entries.iter().filter(|entry| entry.sender == own);
+    let spoken = own.rfind(is_said);
     spoken.map_or(Timestamp::MIN, |entry| entry.at)
 }
 

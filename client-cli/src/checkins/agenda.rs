@@ -263,7 +263,7 @@ fn give(asked: &mut Asked, entry: &Entry, answer: &Answer) -> bool {
     if value.is_none() && answer.note.is_none() && answers.is_empty() {
         return false;
     }
-    let given = Given {
+    let mut given = Given {
         by: entry.sender.clone(),
         at: entry.at,
         value,
@@ -277,6 +277,9 @@ fn give(asked: &mut Asked, entry: &Entry, answer: &Answer) -> bool {
         said: questionnaire.map(|q| said(q, &answers)).unwrap_or_default(),
         answers,
     };
+    // A correction does not take back that somebody may need help: the therapist is to see that it was said.
+    let said_before = |before: &Given| before.by == entry.sender && before.urgent;
+    given.urgent |= asked.answers.iter().any(said_before);
     asked.answers.retain(|given| given.by != entry.sender);
     asked.unclear.retain(|unclear| unclear.by != entry.sender);
     asked.answers.push(given);

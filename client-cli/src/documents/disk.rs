@@ -65,6 +65,16 @@ pub fn save(
         Some(file) => file.to_owned(),
         None => PathBuf::from(safe_name(&document.file_name)),
     };
+    write(&path, content, force)?;
+    Ok(path)
+}
+
+/// Writes a file that is readable by its owner alone, whole or not at all.
+///
+/// # Errors
+///
+/// If the file exists and `force` is not set, or it cannot be written.
+pub fn write(path: &Path, content: &[u8], force: bool) -> Result<()> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
         _ => PathBuf::from("."),
@@ -75,8 +85,8 @@ pub fn save(
     file.write_all(content).with_context(unwritable)?;
     file.as_file().sync_all().with_context(unwritable)?;
     if force {
-        file.persist(&path).with_context(unwritable)?;
-    } else if let Err(error) = file.persist_noclobber(&path) {
+        file.persist(path).with_context(unwritable)?;
+    } else if let Err(error) = file.persist_noclobber(path) {
         if error.error.kind() == std::io::ErrorKind::AlreadyExists {
             bail!(
                 "{} exists already; use --force to replace it or -o to choose another name",
@@ -85,7 +95,7 @@ pub fn save(
         }
         return Err(error).with_context(unwritable);
     }
-    Ok(path)
+    Ok(())
 }
 
 /// The last part of a name from a message, without anything that could reach another directory,

@@ -78,6 +78,11 @@ fn an_urgent_answer_stays_until_something_is_written_to_them() {
         ["answer"],
         "though it is read"
     );
+    let planned = [&urgent[..], &[asks(4)]].concat();
+    assert_eq!(
+        seen_by(therapist, &planned, 3),
+        seen_by(therapist, &urgent, 3)
+    );
     let answered = [&urgent[..], &[text("@therapist:x", 4)]].concat();
     assert!(seen_by(therapist, &answered, 5).is_empty());
     let calm = [asks_phq_9(1), writes(2, "3 3 3 3 3 3 3 3 0")];

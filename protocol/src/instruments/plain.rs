@@ -1,8 +1,6 @@
 //! Questionnaires as text that any client shows, and what an answer looks like.
 
-use super::{
-    Answers, Choice, Decimal, Item, Kind, MAX_ANSWER_CHARS, Questionnaire, Value, fhir::Coding,
-};
+use super::{Answers, Choice, Decimal, Item, Kind, Questionnaire, Value, fhir::Coding};
 
 impl Kind {
     /// What an answer looks like.
@@ -64,7 +62,7 @@ impl Kind {
             }
             Self::Integer { .. } | Self::Scale(_) => Value::Integer(whole(text)?),
             Self::Decimal { .. } => Value::Decimal(text.parse().ok()?),
-            Self::Line | Self::Text => Value::Text(text.chars().take(MAX_ANSWER_CHARS).collect()),
+            Self::Line | Self::Text => Value::Text(text.to_owned()),
             Self::Date => Value::Date(text.parse().ok()?),
             Self::Boolean => Value::Boolean(match text.to_lowercase().as_str() {
                 "yes" | "y" | "1" | "true" => true,

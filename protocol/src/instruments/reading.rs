@@ -1,8 +1,8 @@
 //! From FHIR: forgiving about what is there besides, strict about what we know.
 
 use super::{
-    Band, Choice, Comparison, Condition, Decimal, InvalidQuestionnaire, Item, Kind, Missing,
-    Questionnaire, Scale, Score, Urgent, Value, When,
+    Band, Choice, Comparison, Condition, Decimal, InvalidQuestionnaire, Item, Kind, MAX_CHOICES,
+    MAX_ITEMS, Missing, Questionnaire, Scale, Score, Urgent, Value, When,
     fhir::{
         self, AnswerOption, CONCEPT_ORDER, Coding, EnableWhen, Extension, ITEM_CONTROL,
         ITEM_WEIGHT, MAX_VALUE, MIN_VALUE, ORDINAL_VALUE, SCORE, URGENT, ValueSet,
@@ -20,6 +20,10 @@ impl TryFrom<fhir::Questionnaire> for Questionnaire {
         if read.resource_type != "Questionnaire" {
             let kind = read.resource_type.chars().take(64).collect();
             return Err(InvalidQuestionnaire::ResourceType(kind));
+        }
+        // Roughly, before anything is made of them: choices that many items share are copied for each.
+        if count(&read.item) > 4 * MAX_ITEMS {
+            return Err(InvalidQuestionnaire::TooMany("items"));
         }
         let title = read.title.or_else(|| read.name.clone()).unwrap_or_default();
         let id = read.id.filter(|id| !id.is_empty());
@@ -42,6 +46,11 @@ impl TryFrom<fhir::Questionnaire> for Questionnaire {
         questionnaire.validate()?;
         Ok(questionnaire)
     }
+}
+
+fn count(items: &[fhir::Item]) -> usize {
+    let inside = items.iter().map(|item| count(&item.item));
+    items.len().saturating_add(inside.sum())
 }
 
 /// A name for the command line, made of one for people.
@@ -194,6 +203,8 @@ fn choices(read: &fhir::Item, sets: &[ValueSet]) -> Vec<Choice> {
         .iter()
         .filter_map(choice)
         .chain(shared)
+        // One more than there may be: it is refused then, and nothing grows with what a stranger has written.
+        .take(MAX_CHOICES + 1)
         .collect()
 }
 

@@ -206,6 +206,17 @@ fn an_urgent_answer_is_known_as_such_though_its_client_knows_nothing_of_it() {
 }
 
 #[test]
+fn an_urgent_answer_that_is_corrected_stays_urgent() {
+    let agenda = agenda(&[
+        asks_for("phq-9", "$1"),
+        writes("$2", 2, "0 0 0 0 0 0 0 0 1"),
+        writes("$3", 3, "0 0 0 0 0 0 0 0 0"),
+    ]);
+    assert_eq!(agenda[0].answers.len(), 1);
+    assert!(agenda[0].answers[0].urgent);
+}
+
+#[test]
 fn what_looks_like_an_answer_and_is_none_is_shown_until_one_comes() {
     let unclear = |entries: &[Entry]| -> Vec<String> {
         let agenda = agenda(entries);

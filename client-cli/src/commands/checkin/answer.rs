@@ -67,16 +67,16 @@ impl Answer {
                 let room = rooms::joined(session.client(), &self.room).await?;
                 let agenda = agenda(&room).await?;
                 let asked = choose(&agenda, self.id(), room.own_user_id(), now)?;
-                let Some(mut answer) = self.answer(asked)? else {
+                // What this device knows without a network; that it cannot be read keeps nobody from being shown whom to call.
+                let screen = Screen::own(session.client(), None).await;
+                let screen = screen.unwrap_or_else(|_| Screen::of(None, None));
+                let Some(mut answer) = self.answer(asked, &screen)? else {
                     context.out.note("nothing is sent");
                     return Ok(());
                 };
                 answer.urgent |= self.urgent;
                 // Before anything else, and whatever the network does.
-                let screen = match answer.urgent {
-                    true => Some(Screen::own(session.client(), None).await?),
-                    false => None,
-                };
+                let screen = answer.urgent.then_some(screen);
                 if let (Some(screen), false) = (&screen, context.out.is_json()) {
                     context.out.result(screen, Screen::shown)?;
                 }
@@ -109,9 +109,11 @@ impl Answer {
     }
 
     /// The answer; nothing if the form was left at its end.
-    fn answer(&self, asked: &Asked) -> Result<Option<events::Answer>> {
+    fn answer(&self, asked: &Asked, screen: &Screen) -> Result<Option<events::Answer>> {
         match &asked.checkin.answer {
-            AnswerKind::Questionnaire { questionnaire } => self.filled(asked, questionnaire),
+            AnswerKind::Questionnaire { questionnaire } => {
+                self.filled(asked, questionnaire, screen)
+            }
             AnswerKind::Text | AnswerKind::Scale(_) if !self.set.is_empty() || self.form => {
                 bail!(
                     "this check-in is one question, without names; answer it with a number or words"
@@ -128,6 +130,7 @@ impl Answer {
         &self,
         asked: &Asked,
         questionnaire: &Questionnaire,
+        screen: &Screen,
     ) -> Result<Option<events::Answer>> {
         let mut values = self.values().join(" ");
         values.extend(self.value.map(|value| value.to_string()));
@@ -141,7 +144,8 @@ impl Answer {
                     "there is no terminal to ask on; give the answers as values, with --set, or with --form"
                 );
             }
-            let filled = form::fill_in(questionnaire, &mut io::stdin().lock(), &mut io::stderr())?;
+            let (input, output) = (&mut io::stdin().lock(), &mut io::stderr());
+            let filled = form::fill_in(questionnaire, &screen.shown(), input, output)?;
             let Some(filled) = filled else {
                 return Ok(None);
             };

@@ -1,16 +1,13 @@
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use jiff::Zoned;
 use serde_json::json;
 
 use super::super::Context;
 use crate::{
-    checkins, history, rooms, terminal,
+    checkins, documents, history, rooms, terminal,
     trend::{self, Series, Trend},
 };
 
@@ -148,7 +145,8 @@ impl Trends {
 
 fn write(path: &Path, bytes: &[u8], context: &Context) -> Result<()> {
     let name = terminal::line(&path.display().to_string());
-    fs::write(path, bytes).with_context(|| format!("{name} cannot be written"))?;
+    // What was drawn before is drawn anew.
+    documents::write(path, bytes, true)?;
     if context.out.is_json() {
         context
             .out

@@ -64,7 +64,13 @@ impl Edit {
                 };
                 let entries = history::recent(&room, history::MAX_ENTRIES).await?;
                 let before = safety::newest(&room, &entries, &person).await?;
-                let before = before.map_or_else(|| SafetyPlan::empty(person), |found| found.plan);
+                // One's own plan goes on, in whichever room it was told.
+                let kept = match self.theirs {
+                    true => None,
+                    false => safety::kept(session.client()).await?,
+                };
+                let newest = before.into_iter().chain(kept).max_by_key(|found| found.at);
+                let before = newest.map_or_else(|| SafetyPlan::empty(person), |found| found.plan);
                 let plan = self.changed(before)?;
                 let delivery = outbox::send(&room, &plan.to_message()?, SEND_WAIT).await?;
                 if !self.theirs {

@@ -95,7 +95,10 @@ fn numbers(said: &[&str]) -> Answer {
 fn a_questionnaire_takes_its_numbers_in_order_or_by_name() {
     let asked = asked("q", 1, phq_2());
     let scores = |answer: &Answer| {
-        let answer = answer.answer(&asked).unwrap().unwrap();
+        let answer = answer
+            .answer(&asked, &Screen::of(None, None))
+            .unwrap()
+            .unwrap();
         let answers = answer.answers(&asked.checkin).unwrap();
         asked.checkin.questionnaire().unwrap().scored(&answers)[0]
             .value
@@ -113,14 +116,17 @@ fn a_questionnaire_takes_its_numbers_in_order_or_by_name() {
     };
     assert_eq!(scores(&by_name), "4");
     for wrong in [&["1"][..], &["1", "9"], &["1", "2", "3"]] {
-        let error = numbers(wrong).answer(&asked).unwrap_err().to_string();
+        let error = numbers(wrong)
+            .answer(&asked, &Screen::of(None, None))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("is not understood"), "{error}");
     }
     let unknown = Answer {
         set: vec!["9=1".to_owned()],
         ..says(None, None, None)
     };
-    assert!(unknown.answer(&asked).is_err());
+    assert!(unknown.answer(&asked, &Screen::of(None, None)).is_err());
 }
 
 #[test]
