@@ -44,7 +44,7 @@ pub(crate) struct Trends {
     /// Write all scores as CSV.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Write all answers and scores as a FHIR R4 bundle.
+    /// Write the answers to questionnaires, and their scores, as a FHIR R4 bundle.
     #[arg(long, value_name = "FILE")]
     fhir: Option<PathBuf>,
 }

@@ -14,7 +14,7 @@ use crate::{
 /// Import a questionnaire from a FHIR file, to ask it from this device.
 ///
 /// Import only what you may use: some instruments need a licence. Where the file does not say what
-/// is added up, --sum does: all questions whose answers have numbers.
+/// is added up, --sum does: all questions with a scale, or with choices that have numbers.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example: respite instruments import sleep.json --sum --band 0-7:none --band 8-14:mild"
@@ -25,7 +25,7 @@ pub(crate) struct Import {
     /// Another id than the file's.
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
-    /// Add up the answers to all questions that have numbers, in place of the file's own scores.
+    /// Add up the answers to all questions with a scale, or with choices that have numbers, in place of the file's own scores.
     #[arg(long)]
     sum: bool,
     /// What a range of the sum means, like 0-7:none. Once for each, from the lowest on.
